@@ -1,0 +1,139 @@
+/** Credentials as application code holds them: an immutable value that does not spill its secrets. */
+import { inspect } from 'node:util'
+import { CredentialsInvalidError } from '../errors.js'
+import type { Claims } from './record.js'
+
+const FORMAT = 'fastify-oauth2client/credentials'
+
+/** Everything that credentials consist of. Times are milliseconds since the epoch. */
+export interface CredentialsFields {
+  readonly accessToken: string
+  readonly tokenType?: string | undefined
+  /** Absent when the provider did not say how long the access token lives. */
+  readonly expiresAt?: number | undefined
+  readonly refreshToken?: string | undefined
+  /** What was granted. */
+  readonly scopes?: readonly string[] | undefined
+  readonly idToken?: string | undefined
+  readonly claims?: Claims | undefined
+  readonly issuer?: string | undefined
+  readonly clientId?: string | undefined
+  /** The identity at the provider. */
+  readonly userId?: string | undefined
+  readonly email?: string | undefined
+}
+
+/**
+ * One set of credentials. `serialize()` is complete and secret; `JSON.stringify`, `util.inspect` and loggers see a
+ * redaction instead.
+ *
+ * @example
+ * ```ts
+ * import { Credentials } from 'fastify-oauth2client/credentials'
+ *
+ * const credentials = Credentials.fromAccessToken('an-access-token', { scopes: ['files.read'] })
+ * const again = Credentials.fromJSON(credentials.serialize())
+ * ```
+ */
+export class Credentials {
+  readonly accessToken: string
+  readonly tokenType: string
+  /** Milliseconds since the epoch; `undefined` when unknown. */
+  readonly expiresAt: number | undefined
+  readonly refreshToken: string | undefined
+  readonly scopes: readonly string[]
+  readonly idToken: string | undefined
+  readonly claims: Claims | undefined
+  readonly issuer: string | undefined
+  readonly clientId: string | undefined
+  readonly userId: string | undefined
+  readonly email: string | undefined
+
+  /** @throws {CredentialsInvalidError} when a member has the wrong type */
+  constructor(fields: CredentialsFields) {
+    if (typeof fields.accessToken !== 'string' || !/^[\x21-\x7e]+$/.test(fields.accessToken)) {
+      throw new CredentialsInvalidError('accessToken must be a non-empty string of printable ASCII.')
+    }
+    if (fields.expiresAt !== undefined && !Number.isFinite(fields.expiresAt)) {
+      throw new CredentialsInvalidError('expiresAt must be milliseconds since the epoch.')
+    }
+    if (
+      fields.scopes !== undefined &&
+      !(Array.isArray(fields.scopes) && fields.scopes.every((s) => typeof s === 'string'))
+    ) {
+      throw new CredentialsInvalidError('scopes must be an array of strings.')
+    }
+    for (const name of ['tokenType', 'refreshToken', 'idToken', 'issuer', 'clientId', 'userId', 'email'] as const) {
+      if (fields[name] !== undefined && typeof fields[name] !== 'string') {
+        throw new CredentialsInvalidError(`${name} must be a string.`)
+      }
+    }
+    this.accessToken = fields.accessToken
+    this.tokenType = fields.tokenType ?? 'Bearer'
+    this.expiresAt = fields.expiresAt
+    this.refreshToken = fields.refreshToken
+    this.scopes = Object.freeze([...(fields.scopes ?? [])])
+    this.idToken = fields.idToken
+    this.claims = fields.claims
+    this.issuer = fields.issuer
+    this.clientId = fields.clientId
+    this.userId = fields.userId
+    this.email = fields.email
+    Object.freeze(this)
+  }
+
+  /** Credentials from an access token alone. They cannot be refreshed: once the token expires they are of no use. */
+  static fromAccessToken(
+    accessToken: string,
+    fields: Omit<CredentialsFields, 'accessToken' | 'refreshToken'> = {},
+  ): Credentials {
+    return new Credentials({ ...fields, accessToken })
+  }
+
+  /**
+   * The inverse of `serialize()`.
+   *
+   * @throws {CredentialsInvalidError} for anything else, such as a redaction from a log
+   */
+  static fromJSON(json: string): Credentials {
+    let value: Record<string, unknown> | null
+    try {
+      value = JSON.parse(json)
+    } catch {
+      throw new CredentialsInvalidError('not JSON.')
+    }
+    if (value?.redacted === true) {
+      throw new CredentialsInvalidError('this is a redaction, made for logs. Use serialize() to keep credentials.')
+    }
+    if (value?.format !== FORMAT || value.v !== 1) {
+      throw new CredentialsInvalidError(`not written by serialize() of this version.`)
+    }
+    return new Credentials(value as unknown as CredentialsFields)
+  }
+
+  /** Whether `expiresAt` has passed. `now` in milliseconds since the epoch. */
+  isExpired(now: number = Date.now()): boolean {
+    return this.expiresAt !== undefined && now >= this.expiresAt
+  }
+
+  /** A complete JSON text, secrets included: keep it as you would keep a password. */
+  serialize(): string {
+    return JSON.stringify({ format: FORMAT, v: 1, ...this })
+  }
+
+  /** What loggers get: no secret, and marked so that it cannot be taken for the real thing. */
+  toJSON(): Record<string, unknown> {
+    return {
+      redacted: true,
+      scopes: this.scopes,
+      expiresAt: this.expiresAt,
+      refreshable: this.refreshToken !== undefined,
+      issuer: this.issuer,
+      clientId: this.clientId,
+    }
+  }
+
+  [inspect.custom](): string {
+    return `Credentials ${inspect(this.toJSON(), { breakLength: Number.POSITIVE_INFINITY })}`
+  }
+}

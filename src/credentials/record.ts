@@ -1,0 +1,116 @@
+/**
+ * What is stored for a user: a versioned JSON value, checked on the way in. Written and read by `credentials/manager` only;
+ * stores see it sealed. Other writers preserve what they do not know of an account.
+ */
+import { CredentialsUnreadableError } from '../errors.js'
+
+/** Claims of an ID token, or what a provider said about the person. */
+export type Claims = Readonly<Record<string, unknown>>
+
+/** Why credentials that are kept can no longer be used. */
+export type ReauthorizationReason = 'refused' | 'lost_rotation' | 'identity_changed'
+
+/** One set of tokens, and the scopes that came with it. */
+export interface Tokens {
+  readonly accessToken: string
+  readonly tokenType: string
+  /** Milliseconds since the epoch; absent when the provider did not say. */
+  readonly expiresAt?: number
+  /** Milliseconds since the epoch. */
+  readonly obtainedAt: number
+  readonly refreshToken?: string
+  /** What was granted, which is not always what was asked for. */
+  readonly scopes: readonly string[]
+}
+
+/** The journal of a refresh: who sends which refresh token. Only the writer of an attempt may send it. */
+export interface RefreshAttempt {
+  readonly id: string
+  /** SHA-256 of the refresh token, base64url. */
+  readonly hash: string
+}
+
+/** One account at the provider, connected to one user of the app. */
+export interface Account {
+  /** The identity at the provider: `sub` of the ID token, or the preset's id. */
+  readonly id: string
+  /** False where the provider tells no identity: `id` is then our own invention. */
+  readonly identified: boolean
+  readonly email?: string
+  readonly claims?: Claims
+  readonly idToken?: string
+  readonly tokens: Tokens
+  readonly requested: readonly string[]
+  readonly declined: readonly string[]
+  readonly attempt?: RefreshAttempt
+  /** Present when only a new authorization can help. */
+  readonly dead?: ReauthorizationReason
+}
+
+/** Everything stored under one key: one user of one client. */
+export interface CredentialRecord {
+  readonly v: 1
+  readonly issuer: string
+  readonly clientId: string
+  /** The first one is the one that guards use unless told otherwise. */
+  readonly accounts: readonly Account[]
+}
+
+/** The account that was asked for, or the first. */
+export function accountOf(record: CredentialRecord | undefined, id?: string): Account | undefined {
+  return id === undefined ? record?.accounts[0] : record?.accounts.find((account) => account.id === id)
+}
+
+/** The record with one account put in the place of its former self, or added. */
+export function withAccount(record: CredentialRecord, account: Account): CredentialRecord {
+  const known = record.accounts.some(({ id }) => id === account.id)
+  return {
+    ...record,
+    accounts: known ? record.accounts.map((a) => (a.id === account.id ? account : a)) : [...record.accounts, account],
+  }
+}
+
+export function serializeRecord(record: CredentialRecord): string {
+  return JSON.stringify(record)
+}
+
+/** @throws {CredentialsUnreadableError} for anything but a complete record of a known version */
+export function parseRecord(text: string): CredentialRecord {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new CredentialsUnreadableError('damaged')
+  }
+  const record = value as Partial<CredentialRecord> | null
+  if (typeof record?.v === 'number' && record.v > 1) throw new CredentialsUnreadableError('written by a newer version')
+  if (
+    record?.v !== 1 ||
+    typeof record.issuer !== 'string' ||
+    typeof record.clientId !== 'string' ||
+    !Array.isArray(record.accounts) ||
+    !record.accounts.every(isAccount)
+  ) {
+    throw new CredentialsUnreadableError('damaged')
+  }
+  return record as CredentialRecord
+}
+
+function isAccount(value: unknown): value is Account {
+  const account = value as Partial<Account> | null
+  const tokens = account?.tokens
+  return (
+    typeof account?.id === 'string' &&
+    isStrings(account.requested) &&
+    isStrings(account.declined) &&
+    typeof tokens?.accessToken === 'string' &&
+    isStrings(tokens.scopes) &&
+    Number.isFinite(tokens.obtainedAt) &&
+    (tokens.expiresAt === undefined || Number.isFinite(tokens.expiresAt)) &&
+    (tokens.refreshToken === undefined || typeof tokens.refreshToken === 'string')
+  )
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string')
+}

@@ -1,0 +1,271 @@
+/**
+ * Sends refresh tokens, each by one process only. See `refresh-state.ts` for when that is allowed; this file carries it
+ * out: claim with compare-and-set, send, write down, and what to do when any of it fails.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import {
+  ClientRejectedError,
+  CredentialsRequiredError,
+  ExchangeFailedError,
+  type OAuth2ClientError,
+  ProviderUnavailableError,
+} from '../errors.js'
+import { refreshTokenGrant } from '../flows/refresh-token.js'
+import { revokeToken } from '../flows/revocation.js'
+import { isWellFormedToken, type TokenSet } from '../flows/token-set.js'
+import { ProviderFailure } from '../provider/failure.js'
+import type { Exchange } from '../provider/http.js'
+import type { Provider } from '../provider/provider.js'
+import { type Account, accountOf, type ReauthorizationReason, withAccount } from './record.js'
+import { ABANDONED_AFTER, decideRefresh, type RefreshContext } from './refresh-state.js'
+import type { Snapshot, Vault } from './vault.js'
+
+export interface RefresherOptions {
+  readonly provider: Provider
+  /** Checks a record that was read; throws when it is not ours to use. */
+  readonly check: (snapshot: Snapshot) => void
+  readonly onRefreshed: (vault: Vault, snapshot: Snapshot, account: Account) => void
+  readonly monotonic?: (() => number) | undefined
+  readonly sleep?: ((ms: number) => Promise<void>) | undefined
+}
+
+/** A claim must be used at once: whoever was suspended in between cannot know that it still holds. */
+const CLAIM_LIFETIME = 2_000
+/** Milliseconds between looks at somebody else's attempt. */
+const POLL_INTERVAL = 150
+const MAXIMUM_WATCHED = 10_000
+
+export interface RefreshRequest extends Pick<RefreshContext, 'rejected'> {
+  /** Whether to wait for somebody else's refresh. Whoever still has a token that works need not. */
+  readonly patient: boolean
+}
+
+export class Refresher {
+  readonly #provider: Provider
+  readonly #check: RefresherOptions['check']
+  readonly #onRefreshed: RefresherOptions['onRefreshed']
+  readonly #monotonic: () => number
+  readonly #sleep: (ms: number) => Promise<void>
+  readonly #flights = new Map<string, Promise<Snapshot>>()
+  /** When this process first saw an attempt, by its id, and whether it was its own and has ended. */
+  readonly #attempts = new Map<string, { since: number; ended: boolean }>()
+
+  constructor(options: RefresherOptions) {
+    this.#provider = options.provider
+    this.#check = options.check
+    this.#onRefreshed = options.onRefreshed
+    this.#monotonic = options.monotonic ?? (() => performance.now())
+    this.#sleep = options.sleep ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms)))
+  }
+
+  /** Everybody in this process who wants a new token for the same account shares one refresh. */
+  refresh(vault: Vault, accountId: string, request: RefreshRequest): Promise<Snapshot> {
+    const key = `${request.patient}\n${vault.id}\n${accountId}`
+    let flight = this.#flights.get(key)
+    if (!flight) {
+      // Bound to no request: a caller that goes away must not abort what was sent.
+      flight = this.#fly(vault, accountId, request).finally(() => this.#flights.delete(key))
+      this.#flights.set(key, flight)
+    }
+    return flight
+  }
+
+  /** Resolves when no refresh is under way. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#flights.values())
+  }
+
+  async #fly(vault: Vault, accountId: string, request: RefreshRequest): Promise<Snapshot> {
+    const giveUpAt = this.#monotonic() + this.#provider.timeout + CLAIM_LIFETIME
+    for (;;) {
+      const snapshot = await vault.read()
+      const account = accountOf(snapshot?.record, accountId)
+      if (!snapshot || !account) throw new CredentialsRequiredError()
+      this.#check(snapshot)
+      const watched = this.#watch(account)
+      const decision = decideRefresh(account, {
+        now: this.#provider.clock(),
+        rejected: request.rejected,
+        rotation: this.#provider.rotation,
+        age: snapshot.age ?? watched,
+        watched,
+      })
+      switch (decision) {
+        case 'use':
+          return snapshot
+        case 'reauthorize':
+          throw new CredentialsRequiredError()
+        case 'wait':
+          if (!request.patient || this.#ended(account) || this.#monotonic() >= giveUpAt) {
+            throw unavailable((ABANDONED_AFTER - (snapshot.age ?? 0)) / 1000)
+          }
+          await this.#sleep(POLL_INTERVAL)
+          break
+        default: {
+          const refreshed = await this.#claimAndSend(vault, snapshot, account, decision === 'take_over')
+          if (refreshed) return refreshed
+        }
+      }
+    }
+  }
+
+  /** `undefined` when somebody else wrote first, or the claim went stale before it could be used. */
+  async #claimAndSend(
+    vault: Vault,
+    { record, generation }: Snapshot,
+    account: Account,
+    takeover: boolean,
+  ): Promise<Snapshot | undefined> {
+    // Whatever has to be looked up is looked up before the claim: from there on, time counts.
+    await this.#provider.configuration()
+    const refreshToken = account.tokens.refreshToken as string
+    const attempt = { id: randomUUID(), hash: hashToken(refreshToken) }
+    const claimedAccount = { ...account, attempt }
+    const claimedAt = this.#monotonic()
+    const claim = await vault.write(withAccount(record, claimedAccount), generation)
+    if (claim === false) return undefined
+    if (this.#monotonic() - claimedAt > CLAIM_LIFETIME) {
+      const { attempt: _, ...unclaimed } = claimedAccount
+      await vault.write(withAccount(record, unclaimed), claim)
+      return undefined
+    }
+    const claimed: Snapshot = { record: withAccount(record, claimedAccount), generation: claim }
+    const exchange: Exchange = {}
+    try {
+      const acceptIdToken = account.claims?.sub !== undefined
+      const tokens = await refreshTokenGrant(this.#provider, refreshToken, { acceptIdToken, exchange })
+      const changed = tokens.claims !== undefined && tokens.claims.sub !== account.claims?.sub
+      const next = changed ? dead(account, 'identity_changed') : merge(this.#provider, account, tokens)
+      const snapshot = await this.#commit(vault, claimed, account, next, tokens)
+      if (changed) throw new CredentialsRequiredError()
+      return snapshot
+    } catch (error) {
+      if (!(error instanceof ProviderFailure)) throw error
+      await this.#writeFailure(vault, claimed, claimedAccount, error, exchange, takeover)
+      throw this.#answerTo(error)
+    }
+  }
+
+  /** Writes what a refresh brought, over whatever was written meanwhile, unless that made it pointless. */
+  async #commit(
+    vault: Vault,
+    claimed: Snapshot,
+    before: Account,
+    next: Account,
+    received?: TokenSet,
+  ): Promise<Snapshot> {
+    let { record, generation } = claimed
+    const { hash } = accountOf(record, before.id)?.attempt as { hash: string }
+    for (;;) {
+      const written = await vault.write(withAccount(record, next), generation)
+      if (written !== false) {
+        const snapshot = { record: withAccount(record, next), generation: written }
+        this.#onRefreshed(vault, snapshot, next)
+        return snapshot
+      }
+      const current = await vault.read()
+      const account = accountOf(current?.record, before.id)
+      if (!current || !account) {
+        // Revoked in the meantime, and that wins: what was received must not stay alive unseen.
+        if (received) await revokeToken(this.#provider, received.refreshToken ?? received.accessToken)
+        throw new CredentialsRequiredError()
+      }
+      const same = account.tokens.refreshToken !== undefined && hashToken(account.tokens.refreshToken) === hash
+      // Another authorization replaced the grant; its tokens are newer than these.
+      if (!same) return current
+      ;({ record, generation } = current)
+    }
+  }
+
+  async #writeFailure(
+    vault: Vault,
+    claimed: Snapshot,
+    account: Account,
+    failure: ProviderFailure,
+    exchange: Exchange,
+    takeover: boolean,
+  ): Promise<void> {
+    const { attempt, ...unclaimed } = account
+    const rotated = exchange.body?.refresh_token
+    if (failure.kind === 'unusable' && isWellFormedToken(rotated) && rotated !== account.tokens.refreshToken) {
+      // Whatever is wrong with the rest of the answer, the old refresh token is gone and this is the new one.
+      await this.#commit(vault, claimed, account, {
+        ...unclaimed,
+        tokens: { ...account.tokens, refreshToken: rotated },
+      })
+      return
+    }
+    if (failure.kind === 'invalid_grant') {
+      const lost = takeover && this.#provider.rotation !== 'none'
+      await this.#commit(vault, claimed, account, dead(account, lost ? 'lost_rotation' : 'refused'))
+      return
+    }
+    const inDoubt = failure.kind === 'in_doubt' || failure.kind === 'unusable'
+    if (inDoubt && vault.journaled && this.#provider.rotation !== 'none') {
+      // The refresh token may have been used up: the attempt stays in the record as a warning to everybody.
+      this.#attempts.set((attempt as { id: string }).id, { since: this.#monotonic(), ended: true })
+      return
+    }
+    await this.#commit(vault, claimed, account, unclaimed)
+  }
+
+  #answerTo(failure: ProviderFailure): Error {
+    switch (failure.kind) {
+      case 'invalid_grant':
+        return new CredentialsRequiredError({ cause: failure })
+      case 'client':
+        return new ClientRejectedError({ cause: failure })
+      case 'refused':
+        return new ExchangeFailedError({ cause: failure })
+      default:
+        return unavailable(failure.retryAfter ?? 5, failure)
+    }
+  }
+
+  #watch({ attempt }: Account): number {
+    if (!attempt) return 0
+    const known = this.#attempts.get(attempt.id)
+    if (known) return this.#monotonic() - known.since
+    if (this.#attempts.size >= MAXIMUM_WATCHED) this.#attempts.delete(this.#attempts.keys().next().value as string)
+    this.#attempts.set(attempt.id, { since: this.#monotonic(), ended: false })
+    return 0
+  }
+
+  #ended({ attempt }: Account): boolean {
+    return attempt !== undefined && this.#attempts.get(attempt.id)?.ended === true
+  }
+}
+
+function merge(provider: Provider, { attempt: _, ...account }: Account, tokens: TokenSet): Account {
+  const before = account.tokens
+  const scopes = tokens.scopes === undefined ? before.scopes : provider.scopes.granted(before.scopes, tokens.scopes)
+  return {
+    ...account,
+    ...(tokens.claims ? { claims: { ...account.claims, ...tokens.claims } } : {}),
+    ...(tokens.idToken ? { idToken: tokens.idToken } : {}),
+    tokens: {
+      accessToken: tokens.accessToken,
+      tokenType: tokens.tokenType,
+      obtainedAt: provider.clock(),
+      ...(tokens.expiresAt === undefined ? {} : { expiresAt: tokens.expiresAt }),
+      refreshToken: tokens.refreshToken ?? (before.refreshToken as string),
+      // Signing in proved `openid` once; answers to a refresh often leave it out.
+      scopes: before.scopes.includes('openid') ? provider.scopes.union(scopes, ['openid']) : scopes,
+    },
+  }
+}
+
+function dead({ attempt: _, ...account }: Account, reason: ReauthorizationReason): Account {
+  return { ...account, dead: reason }
+}
+
+function hashToken(token: string): string {
+  return createHash('sha256').update(token).digest('base64url')
+}
+
+/** A 503 that says when to come back. `seconds` is rounded up to at least one. */
+export function unavailable(seconds: number, cause?: unknown): OAuth2ClientError {
+  const error = new ProviderUnavailableError(cause === undefined ? undefined : { cause })
+  error.headers = { 'retry-after': String(Math.max(1, Math.ceil(seconds))) }
+  return error
+}

@@ -1,0 +1,102 @@
+/** Where one user's record is: a key of a credential store, or the session of a request. Used by the manager only. */
+import { ClientMismatchError, CredentialsUnreadableError, OAuth2ClientError, StoreUnavailableError } from '../errors.js'
+import { type KeyRing, readHeader, UnsealError } from '../keys/key-ring.js'
+import type { CredentialStore } from '../storage/storage.js'
+import { type CredentialRecord, parseRecord, serializeRecord } from './record.js'
+
+/** A record as it was read. */
+export interface Snapshot {
+  readonly record: CredentialRecord
+  readonly generation: number
+  /** Milliseconds since it was written, by the clock of where it is kept. */
+  readonly age?: number | undefined
+}
+
+/** One place for one record, with the conditions of `CredentialStore`. */
+export interface Vault {
+  /** Names the place within this process; flights and caches are kept by it. */
+  readonly id: string
+  /** Whether writes are compared and set, so that a journal of attempts means something. */
+  readonly journaled: boolean
+  read(): Promise<Snapshot | undefined>
+  write(record: CredentialRecord, expected?: number): Promise<number | false>
+  delete(expected?: number): Promise<boolean>
+}
+
+/** Seals records for one client of one provider. */
+export class RecordSealer {
+  readonly #keys: KeyRing
+  readonly #issuer: string
+  readonly #clientId: string
+  // Most reads find what the last one found; the sealed text itself is the proof that nothing changed.
+  readonly #opened = new Map<string, CredentialRecord>()
+
+  constructor(keys: KeyRing, issuer: string, clientId: string) {
+    this.#keys = keys
+    this.#issuer = issuer
+    this.#clientId = clientId
+  }
+
+  async seal(key: string, record: CredentialRecord): Promise<string> {
+    const header = { iss: this.#issuer, client_id: this.#clientId }
+    return this.#keys.seal('credentials', this.#context(key), serializeRecord(record), header)
+  }
+
+  /**
+   * @throws {ClientMismatchError} before anything is decrypted
+   * @throws {CredentialsUnreadableError}
+   */
+  async open(key: string, sealed: string): Promise<CredentialRecord> {
+    const memo = `${key}\n${sealed}`
+    const known = this.#opened.get(memo)
+    if (known) return known
+    const header = readHeader(sealed)
+    if (header?.iss !== undefined && (header.iss !== this.#issuer || header.client_id !== this.#clientId)) {
+      throw new ClientMismatchError()
+    }
+    let text: string
+    try {
+      text = await this.#keys.open('credentials', this.#context(key), sealed)
+    } catch (cause) {
+      throw new CredentialsUnreadableError(cause instanceof UnsealError ? cause.reason : 'damaged', { cause })
+    }
+    const record = parseRecord(text)
+    if (this.#opened.size >= MEMO_SIZE) this.#opened.delete(this.#opened.keys().next().value as string)
+    this.#opened.set(memo, record)
+    return record
+  }
+
+  #context(key: string): string[] {
+    return [this.#issuer, this.#clientId, key]
+  }
+}
+
+const MEMO_SIZE = 1_000
+
+/** The vault of one key of a store. */
+export function storeVault(store: CredentialStore, sealer: RecordSealer, key: string): Vault {
+  return {
+    id: key,
+    journaled: true,
+    async read() {
+      const stored = await reach(() => store.get(key))
+      if (stored === undefined) return undefined
+      return { record: await sealer.open(key, stored.value), generation: stored.generation, age: stored.age }
+    },
+    async write(record, expected) {
+      const value = await sealer.seal(key, record)
+      return reach(() => store.put(key, value, expected))
+    },
+    delete: (expected) => reach(() => store.delete(key, expected)),
+  }
+}
+
+/** Makes every failure of a store the same coded error; what it said goes into the cause. */
+export async function reach<T>(use: () => Promise<T>): Promise<T> {
+  try {
+    return await use()
+  } catch (cause) {
+    if (cause instanceof OAuth2ClientError) throw cause
+    throw new StoreUnavailableError({ cause })
+  }
+}

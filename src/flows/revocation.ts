@@ -1,0 +1,38 @@
+/** Token revocation. RFC 7009. */
+import * as client from 'openid-client'
+import { type Exchange, observeExchange } from '../provider/http.js'
+import type { Provider } from '../provider/provider.js'
+
+/** What became of a token at the provider. */
+export type RevocationOutcome = 'revoked' | 'failed' | 'unsupported'
+
+/**
+ * Asks the provider to forget a token. A token that the provider no longer knows counts as revoked. Never rejects.
+ *
+ * @example
+ * ```ts
+ * import { type Provider, revokeToken } from 'fastify-oauth2client/flows'
+ *
+ * async function forget(provider: Provider, token: string) {
+ *   return (await revokeToken(provider, token)) === 'revoked'
+ * }
+ * ```
+ */
+export async function revokeToken(
+  provider: Provider,
+  token: string,
+  hint: 'refresh_token' | 'access_token' = 'refresh_token',
+): Promise<RevocationOutcome> {
+  const exchange: Exchange = {}
+  try {
+    const configuration = await provider.configuration()
+    if (!configuration.serverMetadata().revocation_endpoint) return 'unsupported'
+    await observeExchange(exchange, () => client.tokenRevocation(configuration, token, { token_type_hint: hint }))
+    return 'revoked'
+  } catch {
+    const known = exchange.body?.error
+    // RFC 7009 wants 200 for a token that is already gone; several providers say what they mean instead.
+    if (exchange.status === 204 || known === 'invalid_token' || known === 'token_not_found') return 'revoked'
+    return 'failed'
+  }
+}

@@ -1,0 +1,71 @@
+/** What a token endpoint gave, checked beyond what the protocol library checks. */
+import type { TokenEndpointResponse, TokenEndpointResponseHelpers } from 'openid-client'
+import type { Claims } from '../credentials/record.js'
+import { classify, ProviderFailure } from '../provider/failure.js'
+import { type Exchange, observeExchange } from '../provider/http.js'
+import type { Provider } from '../provider/provider.js'
+import { readScopes } from '../provider/scopes.js'
+
+/** One successful answer of a token endpoint. RFC 6749 section 5.1. */
+export interface TokenSet {
+  readonly accessToken: string
+  readonly tokenType: string
+  /** Milliseconds since the epoch, counted from before the request was sent. */
+  readonly expiresAt?: number
+  readonly refreshToken?: string
+  /** As answered; `undefined` when the answer says nothing about scopes. */
+  readonly scopes?: readonly string[]
+  readonly idToken?: string
+  /** Claims of the ID token, whose signature was verified. */
+  readonly claims?: Claims
+}
+
+type Answer = TokenEndpointResponse & TokenEndpointResponseHelpers
+
+// Longer ones do not fit into a request header of common servers.
+const MAXIMUM_TOKEN_LENGTH = 16_384
+const LONGEST_LIFETIME = 10 * 365 * 86_400
+
+/** Whether a token can be put into a header as it is. RFC 6750 section 2.1. */
+export function isWellFormedToken(token: unknown): token is string {
+  return typeof token === 'string' && token.length <= MAXIMUM_TOKEN_LENGTH && /^[\x21-\x7e]+$/.test(token)
+}
+
+/**
+ * Makes one token request and judges what came of it.
+ *
+ * @param acceptIdToken whether an ID token was asked for; one that was not proves nothing and is dropped unread
+ * @throws {ProviderFailure}
+ */
+export async function requestTokens(
+  provider: Provider,
+  acceptIdToken: boolean,
+  exchange: Exchange,
+  request: () => Promise<Answer>,
+): Promise<TokenSet> {
+  const sentAt = provider.clock()
+  const normalize = (body: Record<string, unknown>) => {
+    const { id_token, ...rest } = provider.options.normalizeTokenResponse?.(body) ?? body
+    return acceptIdToken && id_token !== undefined ? { ...rest, id_token } : rest
+  }
+  let answer: Answer
+  try {
+    answer = await observeExchange(Object.assign(exchange, { normalize }), request)
+  } catch (error) {
+    throw classify(exchange, error)
+  }
+  if (!isWellFormedToken(answer.access_token) || answer.token_type.toLowerCase() !== 'bearer') {
+    throw new ProviderFailure('unusable', exchange, undefined)
+  }
+  const lifetime =
+    answer.expires_in === undefined ? undefined : Math.min(Math.floor(answer.expires_in), LONGEST_LIFETIME)
+  const claims = answer.claims()
+  return {
+    accessToken: answer.access_token,
+    tokenType: 'Bearer',
+    ...(lifetime === undefined ? {} : { expiresAt: sentAt + lifetime * 1000 }),
+    ...(isWellFormedToken(answer.refresh_token) ? { refreshToken: answer.refresh_token } : {}),
+    ...(answer.scope === undefined ? {} : { scopes: readScopes(answer.scope) }),
+    ...(answer.id_token && claims ? { idToken: answer.id_token, claims: claims as Claims } : {}),
+  }
+}

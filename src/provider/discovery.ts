@@ -1,0 +1,67 @@
+/** Looks up a provider's metadata: OpenID Connect Discovery first, then RFC 8414. Called once by `provider.ts`. */
+import * as client from 'openid-client'
+import { ProviderMetadataError, ProviderUnavailableError } from '../errors.js'
+import { sanitizedCause } from './failure.js'
+import { boundedFetch } from './http.js'
+import type { ProviderMetadata } from './preset.js'
+import type { Provider } from './provider.js'
+
+/**
+ * @throws {ProviderUnavailableError} when no metadata can be had at the moment
+ * @throws {ProviderMetadataError} when it belongs to another issuer
+ */
+export async function discover(provider: Provider): Promise<ProviderMetadata> {
+  const server = new URL(provider.issuer)
+  const lookUp = (algorithm: 'oidc' | 'oauth2') =>
+    client.discovery(server, provider.clientId, undefined, client.None(), {
+      algorithm,
+      timeout: provider.timeout / 1000,
+      // Whether plain HTTP is acceptable was decided from the configured issuer, and is decided again for each endpoint.
+      execute: [client.allowInsecureRequests],
+      [client.customFetch]: boundedFetch(provider.fetch, provider.timeout) as client.CustomFetch,
+    })
+  let configuration: client.Configuration
+  try {
+    configuration = await lookUp('oidc').catch((error: unknown) => {
+      if (notFound(error) && !server.pathname.includes('/.well-known/')) return lookUp('oauth2')
+      throw error
+    })
+  } catch (error) {
+    const found = foundIssuer(error)
+    if (found !== undefined) {
+      throw new ProviderMetadataError(
+        `the configured issuer is "${provider.issuer}", but its metadata says "${found}". Configure exactly what it says, if you trust it.`,
+      )
+    }
+    throw new ProviderUnavailableError({ cause: sanitizedCause(error) })
+  }
+  const metadata = configuration.serverMetadata() as unknown as ProviderMetadata
+  // What is written in the options wins over what was looked up.
+  return { ...metadata, ...onlyMetadata(provider) }
+}
+
+function onlyMetadata(provider: Provider): Record<string, unknown> {
+  const known = [
+    'jwks_uri',
+    'userinfo_endpoint',
+    'revocation_endpoint',
+    'introspection_endpoint',
+    'end_session_endpoint',
+  ]
+  return Object.fromEntries(
+    known.filter((name) => provider.options[name]).map((name) => [name, provider.options[name]]),
+  )
+}
+
+function notFound(error: unknown): boolean {
+  const response = error instanceof Error ? error.cause : undefined
+  return response instanceof Response && (response.status === 404 || response.status === 400)
+}
+
+function foundIssuer(error: unknown): string | undefined {
+  const cause =
+    error instanceof Error ? (error.cause as { attribute?: unknown; body?: { issuer?: unknown } }) : undefined
+  return cause?.attribute === 'issuer' && typeof cause.body?.issuer === 'string'
+    ? cause.body.issuer.slice(0, 200)
+    : undefined
+}

@@ -1,0 +1,39 @@
+import type { ProviderOptions } from '../preset.js'
+
+const ISSUER = 'https://accounts.google.com'
+
+/**
+ * Google: OpenID Connect by discovery, incremental authorization through `include_granted_scopes`, lasting access through
+ * `access_type=offline`, refresh tokens that do not rotate.
+ *
+ * @param options.issuer another place with Google's behaviour, such as a test server; API origins move there too
+ * @example
+ * ```ts
+ * import { google } from 'fastify-oauth2client/providers'
+ *
+ * const provider = google()
+ * ```
+ */
+export function google({ issuer = ISSUER }: { issuer?: string } = {}): ProviderOptions {
+  return {
+    issuer,
+    apiOrigins: issuer === ISSUER ? ['https://*.googleapis.com'] : [new URL(issuer).origin],
+    scopes: {
+      // Google answers with the long form whichever was asked for.
+      aliases: {
+        'https://www.googleapis.com/auth/userinfo.email': 'email',
+        'https://www.googleapis.com/auth/userinfo.profile': 'profile',
+        'https://www.googleapis.com/auth/plus.me': 'profile',
+      },
+    },
+    incrementalParams: { include_granted_scopes: 'true' },
+    offline: { params: { access_type: 'offline' } },
+    refresh: { rotation: 'none' },
+  }
+}
+
+/** Whether an authorization or token endpoint, as client secrets files name them, is Google's. */
+export function isGoogleEndpoint(endpoint: string): boolean {
+  const { hostname } = new URL(endpoint)
+  return hostname === 'accounts.google.com' || hostname === 'oauth2.googleapis.com' || hostname === 'www.googleapis.com'
+}

@@ -1,0 +1,182 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { answerApiRequest } from './authorization-server/api.js'
+import { readBody, withBody } from './authorization-server/body.js'
+import type { EndpointFault, Faults } from './authorization-server/fault-types.js'
+import { applyEndpointFault, applyTokenFault, breakConnection, type Exchange } from './authorization-server/faults.js'
+import { loadOidcProvider } from './authorization-server/load.js'
+import type {
+  ApiRequest,
+  AuthorizationServer,
+  AuthorizationServerOptions,
+  TestClient,
+  TokenRequest,
+} from './authorization-server/options.js'
+import { createProvider } from './authorization-server/provider.js'
+import { ServerStorage } from './authorization-server/storage.js'
+import { tokenAnswers } from './authorization-server/token-answers.js'
+import { userOfName } from './authorization-server/users.js'
+
+export type { EndpointFault, Faults, TokenFault, TokenTweak } from './authorization-server/fault-types.js'
+export type {
+  ApiRequest,
+  AuthorizationServer,
+  AuthorizationServerOptions,
+  AutoApprove,
+  TestApiRoute,
+  TestClient,
+  TestScope,
+  TestUser,
+  TokenRequest,
+} from './authorization-server/options.js'
+
+/** The listed endpoints that only break; the token endpoint has faults of its own. */
+const ENDPOINT_FAULTS: Readonly<Record<string, Exclude<keyof Faults, 'token' | 'tokenOnce'>>> = {
+  '/.well-known/openid-configuration': 'discovery',
+  '/.well-known/oauth-authorization-server': 'discovery',
+  '/jwks': 'jwks',
+  '/token/revocation': 'revocation',
+  '/me': 'userinfo',
+}
+
+const TOKEN_PATH = '/token'
+const MAX_REMEMBERED = 1000
+
+/**
+ * Starts a real authorization server on this machine, with sign-in and consent pages, for tests and for trying things
+ * out by hand. Needs `oidc-provider` to be installed.
+ *
+ * @example
+ * ```ts
+ * import { startAuthorizationServer } from 'fastify-oauth2client/testing'
+ *
+ * const server = await startAuthorizationServer({
+ *   scopes: { 'files.read': { description: 'See your files' } },
+ *   api: { '/files': { scope: 'files.read', body: ['a.txt'] } },
+ *   autoApprove: { user: 'alice' },
+ * })
+ * // … point a client at server.issuer, with server.clientId and server.clientSecret …
+ * server.faults.tokenOnce = '503'
+ * await server.close()
+ * ```
+ */
+export async function startAuthorizationServer(options: AuthorizationServerOptions = {}): Promise<AuthorizationServer> {
+  const clients = options.clients ?? [defaultClient()]
+  const [client] = clients
+  if (client === undefined) throw new TypeError('clients must not be empty')
+  const oidc = await loadOidcProvider()
+
+  const storage = new ServerStorage()
+  const tokenRequests: TokenRequest[] = []
+  const authorizationRequests: Record<string, string>[] = []
+  const apiRequests: ApiRequest[] = []
+  const revocations: string[] = []
+  const closing = new AbortController()
+  const cutAfterwards = new WeakSet<ServerResponse>()
+
+  const http = createServer()
+  http.listen(options.port ?? 0, '127.0.0.1')
+  await once(http, 'listening')
+  const issuer = `http://${options.hostname ?? 'localhost'}:${(http.address() as AddressInfo).port}`
+
+  const close = async () => {
+    closing.abort()
+    const closed = http.listening ? once(http, 'close') : undefined
+    http.close()
+    http.closeAllConnections()
+    await closed
+  }
+
+  const server: AuthorizationServer = {
+    issuer,
+    clientId: client.clientId,
+    clientSecret: client.clientSecret ?? '',
+    tokenRequests,
+    authorizationRequests,
+    apiRequests,
+    revocations,
+    autoApprove: options.autoApprove,
+    faults: { ...options.faults },
+    tweak: { ...options.tweak },
+    expireAccessTokens: async () => storage.forgetAccessTokens(),
+    revokeGrants: async (user) => storage.removeGrants(user === undefined ? undefined : userOfName(user).sub),
+    close,
+  }
+
+  const start = async () => {
+    const provider = await createProvider({
+      oidc,
+      issuer,
+      clients,
+      storage,
+      options,
+      autoApprove: () => server.autoApprove,
+    })
+    const { googleHabits = true, rotateRefreshTokens = false } = options
+    provider.use(async (ctx, next) => {
+      await next()
+      if (!cutAfterwards.has(ctx.res)) return
+      ctx.respond = false
+      breakConnection(ctx)
+    })
+    const repeatRefreshToken = !googleHabits || rotateRefreshTokens
+    provider.use(tokenAnswers({ path: TOKEN_PATH, tweak: () => server.tweak, repeatRefreshToken }))
+    return provider
+  }
+  const provider = await start().catch(async (error: unknown) => {
+    await close()
+    throw error
+  })
+  const answer = provider.callback()
+
+  const handle = async (req: IncomingMessage, res: ServerResponse) => {
+    const exchange: Exchange = { req, res, closing: closing.signal }
+    const { method = 'GET', headers } = req
+    const [path = '/', query = ''] = (req.url ?? '/').split('?', 2)
+    const authorization = headers.authorization === undefined ? {} : { authorization: headers.authorization }
+    const endpoint = ENDPOINT_FAULTS[path]
+    const fault: EndpointFault | undefined = endpoint && server.faults[endpoint]
+
+    const route = Object.hasOwn(options.api ?? {}, path) ? options.api?.[path] : undefined
+    if (route !== undefined) {
+      remember(apiRequests, { method, path, ...authorization })
+      if (await applyEndpointFault(exchange, server.faults.api)) await answerApiRequest(req, res, route, provider)
+    } else if (method === 'POST' && path === TOKEN_PATH) {
+      const body = await readBody(req)
+      const params = Object.fromEntries(new URLSearchParams(body))
+      remember(tokenRequests, { grantType: params.grant_type ?? '', params, ...authorization, at: Date.now() })
+      const tokenFault = server.faults.tokenOnce ?? server.faults.token
+      server.faults.tokenOnce = undefined
+      if (tokenFault === 'lost_answer') cutAfterwards.add(res)
+      if (await applyTokenFault(exchange, tokenFault)) await answer(withBody(req, body), res)
+    } else if (method === 'POST' && endpoint === 'revocation') {
+      const body = await readBody(req)
+      remember(revocations, new URLSearchParams(body).get('token') ?? '')
+      if (await applyEndpointFault(exchange, fault)) await answer(withBody(req, body), res)
+    } else {
+      if (method === 'GET' && path === '/auth') {
+        remember(authorizationRequests, Object.fromEntries(new URLSearchParams(query)))
+      }
+      if (await applyEndpointFault(exchange, fault)) await answer(req, res)
+    }
+  }
+
+  http.on('request', (req, res) => {
+    handle(req, res).catch((error: unknown) => {
+      if (res.headersSent || res.destroyed) return breakConnection({ req })
+      res.writeHead(500, { 'Content-Type': 'text/plain; charset=utf-8' }).end(String(error))
+    })
+  })
+  return server
+}
+
+function defaultClient(): TestClient {
+  return { clientId: 'example-client', clientSecret: randomBytes(24).toString('base64url') }
+}
+
+function remember<T>(list: T[], item: T): void {
+  list.push(item)
+  if (list.length > MAX_REMEMBERED) list.shift()
+}

@@ -1,0 +1,148 @@
+import type { Faults, TokenTweak } from './fault-types.js'
+
+/**
+ * What the test authorization server can be told, and what it shows. Nothing here needs `oidc-provider`, so the types
+ * can be read without it being installed.
+ */
+
+/** A client that the server knows. */
+export interface TestClient {
+  readonly clientId: string
+  /** Without a secret the client is a public one: it sends its `client_id` and nothing else to the token endpoint. */
+  readonly clientSecret?: string
+  /** Default: any `http` URL of the machine itself (`localhost`, `127.0.0.1`, `[::1]`), with any port and path. */
+  readonly redirectUris?: readonly string[]
+  /** Where the browser may go after a logout. Default: as for `redirectUris`. */
+  readonly postLogoutRedirectUris?: readonly string[]
+}
+
+/** A scope besides `openid`, `profile`, `email` and `offline_access`, which every server knows. */
+export interface TestScope {
+  /** The words beside the box on the consent page. Default: the scope itself. */
+  readonly description?: string
+  /** Whether the person cannot untick it. Default `false`. */
+  readonly required?: boolean
+}
+
+/** Whoever signed in. Any user name works: nothing has to be registered first. */
+export interface TestUser {
+  /** The user name as typed into the sign-in form. */
+  readonly name: string
+  /** The subject of the ID token, `sub-` and the name: stable, and not the name itself. */
+  readonly sub: string
+  /** `<name>@example.test` */
+  readonly email: string
+}
+
+/** A resource that the server protects with its own access tokens. */
+export interface TestApiRoute {
+  /** The scope that an access token has to cover. */
+  readonly scope: string
+  /** What is answered as JSON, or a function of the user whose access token it is. */
+  readonly body: ((user: TestUser) => unknown) | object | string | number | boolean | null
+}
+
+/** Answers the sign-in and the consent page in the place of a person. */
+export interface AutoApprove {
+  /** The user name that signs in. */
+  readonly user: string
+  /** Scopes to untick on the consent page. Scopes that cannot be declined are granted all the same. */
+  readonly decline?: readonly string[]
+  /** Refuse everything: the application gets `error=access_denied`. Default `false`. */
+  readonly refuse?: boolean
+}
+
+export interface AuthorizationServerOptions {
+  /** Default `0`: any free port. */
+  readonly port?: number
+  /** The host of the issuer; the server listens on the loopback interface whatever it says. Default `localhost`. */
+  readonly hostname?: string
+  /** Default: one client `example-client` with a secret, which may use any redirect URI on this machine. */
+  readonly clients?: readonly TestClient[]
+  /** Scopes besides `openid`, `profile`, `email` and `offline_access`, by name; URLs are fine. Default: none. */
+  readonly scopes?: Readonly<Record<string, TestScope>>
+  /** Seconds. Default `3600`. */
+  readonly accessTokenLifetime?: number
+  /**
+   * Whether every refresh returns a new refresh token and spends the old one. Using a spent one again revokes the whole
+   * grant. Default `false`: a refresh token stays good, as with Google.
+   */
+  readonly rotateRefreshTokens?: boolean
+  /**
+   * Whether to behave as Google does where it differs from the specifications' defaults. Default `true`:
+   *
+   * - `include_granted_scopes=true` makes the tokens cover every scope that the user granted this client before;
+   * - a refresh token needs `access_type=offline`, and comes with the user's first consent or after `prompt=consent`;
+   * - a refresh answers without a refresh token (unless they rotate) and covers what was granted since;
+   * - the consent page lists only what was not granted yet, an unticked scope is asked again the next time, and when
+   *   there is nothing to ask there is no page;
+   * - revoking any token removes the grant.
+   *
+   * With `false`, a refresh token needs the scope `offline_access` and `prompt=consent`; consent is remembered by the
+   * browser's session, refusals included; and scopes are never joined.
+   */
+  readonly googleHabits?: boolean
+  /** Protected resources on the same server, by path. Default: none. */
+  readonly api?: Readonly<Record<string, TestApiRoute>>
+  /** Sign in and consent without pages, for tests without a browser. Default: pages are shown. */
+  readonly autoApprove?: AutoApprove
+  /** What to do wrong from the start. Default: nothing. */
+  readonly faults?: Faults
+  /** What to change in token responses from the start. Default: nothing. */
+  readonly tweak?: TokenTweak
+}
+
+/** One request to the token endpoint. */
+export interface TokenRequest {
+  /** `authorization_code`, `refresh_token`, or an empty string when the request had none. */
+  readonly grantType: string
+  /** Every parameter of the body. */
+  readonly params: Readonly<Record<string, string>>
+  /** The value of the `Authorization` header. */
+  readonly authorization?: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
+}
+
+/** One request to a protected resource. */
+export interface ApiRequest {
+  readonly method: string
+  readonly path: string
+  /** The value of the `Authorization` header. */
+  readonly authorization?: string
+}
+
+/**
+ * A running authorization server. The lists hold what happened so far, newest last, and forget what is older than the
+ * last thousand.
+ */
+export interface AuthorizationServer {
+  readonly issuer: string
+  /** Of the first client. */
+  readonly clientId: string
+  /** Of the first client; an empty string when it is a public one. */
+  readonly clientSecret: string
+  /** Every request to the token endpoint, including those that a fault swallowed. */
+  readonly tokenRequests: readonly TokenRequest[]
+  /** The parameters of every new authorization request. */
+  readonly authorizationRequests: readonly Readonly<Record<string, string>>[]
+  /** Every request to a resource of `api`. */
+  readonly apiRequests: readonly ApiRequest[]
+  /** Tokens that were posted to the revocation endpoint. */
+  readonly revocations: readonly string[]
+  /** Can be set at any time and holds for authorization requests that start later. */
+  autoApprove: AutoApprove | undefined
+  /** Can be changed at any time, as a whole or one by one. */
+  faults: Faults
+  /** Can be changed at any time, as a whole or one by one. */
+  tweak: TokenTweak
+  /** Every access token issued so far is refused from now on. Refresh tokens stay good. */
+  expireAccessTokens(): Promise<void>
+  /**
+   * As if the person had removed the application from their account: refresh tokens answer `invalid_grant`, access
+   * tokens are refused, and the next sign-in asks for consent again. Without a user name, for everybody.
+   */
+  revokeGrants(user?: string): Promise<void>
+  /** Stops at once, cutting connections that are still open. */
+  close(): Promise<void>
+}

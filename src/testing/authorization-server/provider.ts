@@ -1,0 +1,132 @@
+import { randomBytes } from 'node:crypto'
+import { exportJWK, generateKeyPair } from 'jose'
+import type * as OidcProvider from 'oidc-provider'
+import { autoApproveRequest } from './auto-approve.js'
+import { allowLocalRedirects, clientMetadata } from './clients.js'
+import { type ConsentDesk, consentDesk } from './consent.js'
+import { consentCheck, grantOfUser, RefreshTokenHabits } from './google-habits.js'
+import { pageHeaders } from './html.js'
+import { interactionPages, interactionPath } from './interactions.js'
+import type { AuthorizationServerOptions, AutoApprove, TestClient } from './options.js'
+import { errorPage, signedOutPage, signOutPage } from './pages.js'
+import { scopeBook } from './scopes.js'
+import type { ServerStorage } from './storage.js'
+import { userOfSub } from './users.js'
+
+/** The configuration of `oidc-provider` that makes it the test server. */
+
+const DAY = 24 * 60 * 60
+
+export interface ProviderParts {
+  readonly oidc: typeof OidcProvider
+  readonly issuer: string
+  readonly clients: readonly TestClient[]
+  readonly storage: ServerStorage
+  readonly options: AuthorizationServerOptions
+  readonly autoApprove: () => AutoApprove | undefined
+}
+
+export async function createProvider(parts: ProviderParts): Promise<OidcProvider.Provider> {
+  const { oidc, issuer, clients, storage, options, autoApprove } = parts
+  const { accessTokenLifetime = 3600, rotateRefreshTokens = false, googleHabits = true } = options
+  const scopes = scopeBook(options.scopes ?? {})
+  const refreshTokens = new RefreshTokenHabits()
+  const { privateKey } = await generateKeyPair('RS256', { extractable: true })
+
+  const provider: OidcProvider.Provider = new oidc.Provider(issuer, {
+    adapter: (model) => storage.adapter(model),
+    allowOmittingSingleRegisteredRedirectUri: false,
+    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
+    clientBasedCORS: () => false,
+    clients: clients.map(clientMetadata),
+    // Tokens have to expire to the second, or tests with short lifetimes would wait for the tolerance.
+    clockTolerance: 0,
+    conformIdTokenClaims: false,
+    cookies: {
+      keys: [randomBytes(32).toString('base64url')],
+      // Browsers do not tell ports apart: the application under test may be another server on this host.
+      names: { session: 'as_session', interaction: 'as_interaction', resume: 'as_interaction_resume' },
+    },
+    extraParams: {
+      include_granted_scopes: null,
+      // Runs for every authorization request, with or without the parameter, once the rest of it has been checked.
+      access_type: (ctx) => approve(ctx),
+    },
+    features: {
+      devInteractions: { enabled: false },
+      introspection: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
+      revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
+      rpInitiatedLogout: {
+        enabled: true,
+        logoutSource(ctx) {
+          const { session } = ctx.oidc
+          ctx.set(pageHeaders(session?.state?.postLogoutRedirectUri))
+          ctx.body = signOutPage(ctx.oidc.urlFor('end_session_confirm'), String(session?.state?.secret))
+        },
+        postLogoutSuccessSource(ctx) {
+          ctx.type = 'html'
+          ctx.set(pageHeaders())
+          ctx.body = signedOutPage()
+        },
+      },
+    },
+    findAccount(_ctx, sub) {
+      const user = userOfSub(sub)
+      if (user === undefined) return undefined
+      const { email, name } = user
+      return { accountId: sub, claims: () => ({ sub, email, email_verified: true, name }) }
+    },
+    interactions: { url: (_ctx, { uid }) => interactionPath(uid), policy: policy(oidc, googleHabits) },
+    jwks: {
+      keys: [{ ...(await exportJWK(privateKey)), alg: 'RS256', use: 'sig', kid: randomBytes(8).toString('hex') }],
+    },
+    pkce: { required: () => true },
+    renderError(ctx, { error, error_description }) {
+      ctx.type = 'html'
+      ctx.set(pageHeaders())
+      ctx.body = errorPage(error, error_description)
+    },
+    rotateRefreshToken: rotateRefreshTokens,
+    scopes: [...scopes.names],
+    ttl: {
+      AccessToken: accessTokenLifetime,
+      AuthorizationCode: 60,
+      Grant: 365 * DAY,
+      IdToken: 3600,
+      Interaction: 3600,
+      RefreshToken: 365 * DAY,
+      Session: 14 * DAY,
+    },
+    ...(googleHabits && {
+      expiresWithSession: () => false,
+      issueRefreshToken: (_ctx, client, code) =>
+        client.grantTypeAllowed('refresh_token') && refreshTokens.earnsRefreshToken(code),
+      loadExistingGrant: (ctx) => grantOfUser(ctx, storage),
+      revokeGrantPolicy: () => true,
+    }),
+  } satisfies OidcProvider.Configuration)
+
+  const desk: ConsentDesk = consentDesk({ provider, storage, scopes, googleHabits })
+  const approve = async (ctx: OidcProvider.KoaContextWithOIDC) => {
+    const how = autoApprove()
+    if (how !== undefined) await autoApproveRequest(ctx, how, desk, oidc.errors.AccessDenied)
+  }
+
+  // Koa prints errors nobody listens for, such as connections that a fault cut.
+  provider.silent = true
+  if (googleHabits) refreshTokens.watch(provider, storage)
+  allowLocalRedirects(provider, clients)
+  provider.use(interactionPages({ provider, desk, scopes }))
+  return provider
+}
+
+function policy({ interactionPolicy }: typeof OidcProvider, googleHabits: boolean) {
+  const prompts = interactionPolicy.base()
+  prompts.add(new interactionPolicy.Prompt({ name: 'select_account', requestable: true }), 0)
+  if (googleHabits) {
+    const checks = prompts.get('consent')?.checks
+    checks?.remove('op_scopes_missing')
+    checks?.add(consentCheck(interactionPolicy.Check))
+  }
+  return prompts
+}
