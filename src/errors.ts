@@ -29,111 +29,135 @@ export class OAuth2ClientError extends Error {
 }
 
 /** An error class whose constructor takes what its message names, and optionally `{ cause }`. */
-export type ErrorClass<Args extends unknown[] = []> = new (
+export type ErrorClass<Code extends string, Args extends unknown[] = []> = new (
   ...args: [...Args, { cause?: unknown }?]
-) => OAuth2ClientError
+) => OAuth2ClientError & { readonly code: `FST_OAUTH2_${Code}` }
 
-const define = <Args extends unknown[]>(code: string, statusCode: number, message: string): ErrorClass<Args> =>
+const define = <Code extends string, Args extends unknown[] = []>(
+  code: Code,
+  statusCode: number,
+  message: string,
+): ErrorClass<Code, Args> =>
   createError(
     `FST_OAUTH2_${code}`,
     message,
     statusCode,
     OAuth2ClientError as unknown as ErrorConstructor,
-  ) as unknown as ErrorClass<Args>
+  ) as unknown as ErrorClass<Code, Args>
 
 // Set-up: thrown at registration, or when a guard is made.
 
 /** An option is missing, unknown or makes no sense. The message names it and says what to write. */
-export const OptionError = define<[option: string, problem: string]>('OPTION_INVALID', 500, 'Option "%s": %s')
+export const OptionError = define<'OPTION_INVALID', [option: string, problem: string]>(
+  'OPTION_INVALID',
+  500,
+  'Option "%s": %s',
+)
 /** The client secrets file cannot be read, is not JSON, or lacks a member. */
-export const ClientSecretsError = define<[problem: string]>('CLIENT_SECRETS_INVALID', 500, 'Client secrets: %s')
+export const ClientSecretsError = define<'CLIENT_SECRETS_INVALID', [problem: string]>(
+  'CLIENT_SECRETS_INVALID',
+  500,
+  'Client secrets: %s',
+)
 /** A package that a chosen feature needs is not installed. */
-export const MissingPeerError = define<[name: string, name: string]>(
+export const MissingPeerError = define<'PEER_MISSING', [name: string, name: string]>(
   'PEER_MISSING',
   500,
   'The package "%s" is needed for this and is not installed. Run: npm install %s',
 )
 /** A guard, or a route's `config.oauth2`, names a client that is not registered where the route is declared. */
-export const NotRegisteredError = define<[name: string]>(
+export const NotRegisteredError = define<'NOT_REGISTERED', [name: string]>(
   'NOT_REGISTERED',
   500,
   'No OAuth client named "%s" is registered in this context. Register fastify-oauth2client under that name here or in a parent.',
 )
 /** `request.oauth2` was used on a route without a guard, before `await request.oauth2.load()`. */
-export const NotLoadedError = define<[name: string]>(
+export const NotLoadedError = define<'NOT_LOADED', [name: string]>(
   'NOT_LOADED',
   500,
   'request.%s is not loaded. Put requireOAuth() or oauthAware() on the route, or call await load() first.',
 )
 /** There is no usable session on the request. */
-export const SessionRequiredError = define<[problem: string]>('SESSION_REQUIRED', 500, 'No session: %s')
+export const SessionRequiredError = define<'SESSION_REQUIRED', [problem: string]>(
+  'SESSION_REQUIRED',
+  500,
+  'No session: %s',
+)
 /** The session cookie could never come back with the callback as it is configured. */
-export const SessionCookieError = define<[problem: string]>('SESSION_COOKIE_UNUSABLE', 500, 'Session cookie: %s')
+export const SessionCookieError = define<'SESSION_COOKIE_UNUSABLE', [problem: string]>(
+  'SESSION_COOKIE_UNUSABLE',
+  500,
+  'Session cookie: %s',
+)
 /** `storage: 'session'` over a cookie session, and the credentials do not fit into a cookie. */
-export const SessionTooLargeError = define<[]>(
+export const SessionTooLargeError = define(
   'SESSION_TOO_LARGE',
   500,
   'The credentials do not fit into the session cookie (4096 bytes). Keep them in a store: storage: sqlStore(...), redisStore(...) or memoryStore(), or use @fastify/session.',
 )
 /** `user(key)` and other uses outside a request need a store; a session is only there while its request is. */
-export const StoreRequiredError = define<[]>(
+export const StoreRequiredError = define(
   'STORE_REQUIRED',
   500,
   'Credentials kept in the session cannot be used outside a request. Set the option "storage" to a credential store.',
 )
 /** The provider's own metadata is wrong, or does not belong to the configured issuer. */
-export const ProviderMetadataError = define<[problem: string]>('PROVIDER_METADATA', 500, 'Provider metadata: %s')
+export const ProviderMetadataError = define<'PROVIDER_METADATA', [problem: string]>(
+  'PROVIDER_METADATA',
+  500,
+  'Provider metadata: %s',
+)
 
 // Answers of guards.
 
 /** Nobody is signed in, or what is stored can no longer be used. RFC 6750 section 3. */
-export const CredentialsRequiredError = define<[]>('CREDENTIALS_REQUIRED', 401, 'Authorization is required.')
+export const CredentialsRequiredError = define('CREDENTIALS_REQUIRED', 401, 'Authorization is required.')
 /** The app's own user is not signed in: `userKey` returned nothing. */
-export const UserRequiredError = define<[]>('USER_REQUIRED', 401, 'Sign in to this application first.')
+export const UserRequiredError = define('USER_REQUIRED', 401, 'Sign in to this application first.')
 /** Scopes that the route needs have not been granted. RFC 6750 section 3.1. */
-export const InsufficientScopeError = define<[]>(
+export const InsufficientScopeError = define(
   'INSUFFICIENT_SCOPE',
   403,
   'More permissions are needed than have been granted.',
 )
 /** The person was asked for a scope that the route needs and said no. */
-export const ScopeDeclinedError = define<[]>(
+export const ScopeDeclinedError = define(
   'SCOPE_DECLINED',
   403,
   'This page needs a permission that was declined when it was asked for.',
 )
 /** An authorization for the same scopes ended moments ago and changed nothing; asking again would be a loop. */
-export const AuthorizationLoopError = define<[]>(
+export const AuthorizationLoopError = define(
   'AUTHORIZATION_LOOP',
   403,
   'Authorization was completed a moment ago but had no effect: the session did not come back, or the access expired at once.',
 )
 /** Somebody else than expected signed in at the provider. Nothing was stored, nothing was revoked. */
-export const AccountMismatchError = define<[]>(
+export const AccountMismatchError = define(
   'ACCOUNT_MISMATCH',
   403,
   'Another account was used than the one that is connected. Nothing was changed.',
 )
 /** The provider cannot be reached or is failing. What is stored is kept. */
-export const ProviderUnavailableError = define<[]>(
+export const ProviderUnavailableError = define(
   'PROVIDER_UNAVAILABLE',
   503,
   'The authorization server cannot be reached at the moment. Try again shortly.',
 )
 /** The credential store cannot be reached. */
-export const StoreUnavailableError = define<[]>(
+export const StoreUnavailableError = define(
   'STORE_UNAVAILABLE',
   503,
   'Stored credentials cannot be reached at the moment. Try again shortly.',
 )
 /** A stored record cannot be opened: another key, a newer version, or damage. It is kept as it is. */
-export const CredentialsUnreadableError = define<[reason: string]>(
+export const CredentialsUnreadableError = define<'CREDENTIALS_UNREADABLE', [reason: string]>(
   'CREDENTIALS_UNREADABLE',
   503,
   'Stored credentials cannot be read (%s). They are kept as they are.',
 )
 /** A stored record belongs to another client or issuer than the configured one. Nothing was sent. */
-export const ClientMismatchError = define<[]>(
+export const ClientMismatchError = define(
   'CLIENT_MISMATCH',
   503,
   'Stored credentials belong to another client or issuer than the one that is configured. Nothing was sent and nothing was changed.',
@@ -142,53 +166,53 @@ export const ClientMismatchError = define<[]>(
 // Answers of the authorize, callback and logout routes.
 
 /** `scope` asks for something that no option and no guard declares. */
-export const ScopeNotDeclaredError = define<[]>(
+export const ScopeNotDeclaredError = define(
   'SCOPE_NOT_DECLARED',
   400,
   'A scope was asked for that this application does not declare.',
 )
 /** A `ticket` that is not ours, was altered, or is too old. */
-export const TicketInvalidError = define<[]>('TICKET_INVALID', 400, 'This link has expired. Go back and try again.')
+export const TicketInvalidError = define('TICKET_INVALID', 400, 'This link has expired. Go back and try again.')
 /** The authorize route was loaded by something else than a person's navigation. */
-export const NavigationRequiredError = define<[]>(
+export const NavigationRequiredError = define(
   'NAVIGATION_REQUIRED',
   403,
   'Authorization starts with a navigation of the browser, not with a request of a script, an image or a prefetch.',
 )
 /** The callback does not answer an authorization request of this browser. */
-export const StateInvalidError = define<[]>(
+export const StateInvalidError = define(
   'STATE_INVALID',
   400,
   'This does not answer an authorization request of this browser, or took too long. Start again.',
 )
 /** The person refused. Existing credentials stay. RFC 6749 section 4.1.2.1. */
-export const AccessDeniedError = define<[]>('ACCESS_DENIED', 403, 'Access was not granted.')
+export const AccessDeniedError = define('ACCESS_DENIED', 403, 'Access was not granted.')
 /** The provider answered with an error that the person cannot cure by saying yes. */
-export const AuthorizationFailedError = define<[]>(
+export const AuthorizationFailedError = define(
   'AUTHORIZATION_FAILED',
   400,
   'The authorization server answered with an error. Start again.',
 )
 /** The provider refuses our registration or our request: a configuration mistake on our side. */
-export const ClientRejectedError = define<[]>(
+export const ClientRejectedError = define(
   'CLIENT_REJECTED',
   500,
   'The authorization server rejects this application. Its configuration needs attention.',
 )
 /** The code could not be turned into credentials: the provider refused it, or its answer cannot be trusted. */
-export const ExchangeFailedError = define<[]>(
+export const ExchangeFailedError = define(
   'EXCHANGE_FAILED',
   502,
   'The answer of the authorization server could not be used. Start again.',
 )
 /** `offline: 'required'` and there is no refresh token even after consent was asked for again. */
-export const NoRefreshTokenError = define<[]>(
+export const NoRefreshTokenError = define(
   'NO_REFRESH_TOKEN',
   502,
   'The authorization server granted no lasting access, which this application needs.',
 )
 /** A form was posted without a valid token against cross-site requests. */
-export const XsrfInvalidError = define<[]>(
+export const XsrfInvalidError = define(
   'XSRF_INVALID',
   403,
   'This form has expired or was not sent from this site. Go back, reload and try again.',
@@ -197,10 +221,14 @@ export const XsrfInvalidError = define<[]>(
 // Uses of credentials.
 
 /** `fetch` was asked to send the access token somewhere it may not go. */
-export const OriginNotAllowedError = define<[origin: string]>(
+export const OriginNotAllowedError = define<'ORIGIN_NOT_ALLOWED', [origin: string]>(
   'ORIGIN_NOT_ALLOWED',
   500,
   'The access token may not be sent to %s. Add the origin to the option "allowedOrigins".',
 )
 /** Credentials were built from something that is not a complete serialization of them. */
-export const CredentialsInvalidError = define<[problem: string]>('CREDENTIALS_INVALID', 500, 'Credentials: %s')
+export const CredentialsInvalidError = define<'CREDENTIALS_INVALID', [problem: string]>(
+  'CREDENTIALS_INVALID',
+  500,
+  'Credentials: %s',
+)

@@ -1,6 +1,7 @@
 /**
  * The one owner of stored credentials. Everything that uses them, in a request or outside, gets its access token here.
  */
+import { setTimeout } from 'node:timers/promises'
 import { ClientMismatchError, CredentialsRequiredError, StoreUnavailableError } from '../errors.js'
 import type { Provider } from '../provider/provider.js'
 import { type Account, accountOf, type CredentialRecord } from './record.js'
@@ -15,6 +16,8 @@ export interface CredentialManagerOptions {
   readonly provider: Provider
   /** Seconds before expiry at which a new access token is fetched. Default 60. */
   readonly refreshBeforeExpiry?: number
+  /** Whether an early refresh that takes long goes on behind the caller's back. Default `true`. */
+  readonly backgroundRefresh?: boolean
   readonly onChange?: (vault: Vault, change: CredentialsChange, account: Account) => void
   /** Milliseconds from any start, never going back. Default `performance.now`. */
   readonly monotonic?: () => number
@@ -29,6 +32,8 @@ export interface UsableOptions {
   readonly rejected?: string | undefined
 }
 
+/** Milliseconds that a caller with a working token waits for an early refresh. */
+const EARLY_PATIENCE = 1_000
 /** Milliseconds for which a failed early refresh is not tried again while the old token still works. */
 const RETRY_EARLY_AFTER = 10_000
 const MAXIMUM_REMEMBERED = 10_000
@@ -38,6 +43,8 @@ export class CredentialManager {
   readonly #early: number
   readonly #onChange: NonNullable<CredentialManagerOptions['onChange']>
   readonly #refresher: Refresher
+  readonly #background: boolean
+  readonly #sleep: (ms: number) => Promise<void>
   /** What was last read, for when the store cannot be reached. */
   readonly #remembered = new Map<string, Snapshot>()
   /** Until when an early refresh is not tried again, by access token. */
@@ -47,6 +54,8 @@ export class CredentialManager {
     this.provider = options.provider
     this.#early = (options.refreshBeforeExpiry ?? 60) * 1000
     this.#onChange = options.onChange ?? (() => {})
+    this.#background = options.backgroundRefresh ?? true
+    this.#sleep = options.sleep ?? ((ms) => setTimeout(ms, undefined, { ref: false }))
     this.#refresher = new Refresher({
       provider: options.provider,
       check: ({ record }) => this.#checkOwner(record),
@@ -55,7 +64,7 @@ export class CredentialManager {
         this.#onChange(vault, account.dead ? 'needs_reauthorization' : 'refreshed', account)
       },
       monotonic: options.monotonic,
-      sleep: options.sleep,
+      sleep: this.#sleep,
     })
   }
 
@@ -94,7 +103,9 @@ export class CredentialManager {
     try {
       // What is about to expire is treated as refused, so that whoever refreshed it meanwhile is believed.
       const rejected = live ? accessToken : options.rejected
-      return await this.#refresher.refresh(vault, account.id, { rejected, patient: !live })
+      const refreshed = this.#refresher.refresh(vault, account.id, { rejected, patient: !live })
+      if (!live || !this.#background || !vault.journaled) return await refreshed
+      return await Promise.race([refreshed, this.#sleep(EARLY_PATIENCE).then(() => snapshot)])
     } catch (error) {
       // A token that still works is never made unusable by a refresh that was only early.
       if (!live || error instanceof CredentialsRequiredError) throw error
@@ -125,14 +136,27 @@ export class CredentialManager {
     }
   }
 
-  /** Removes what is stored, whatever is being written at the same time. Resolves to what was removed. */
-  async remove(vault: Vault): Promise<CredentialRecord | undefined> {
-    this.#remembered.delete(vault.id)
+  /**
+   * Removes what is stored, or a part of it, whatever is being written at the same time.
+   *
+   * @param reduce what is left of the record; `undefined` for nothing
+   */
+  async remove(
+    vault: Vault,
+    reduce: (record: CredentialRecord) => CredentialRecord | undefined,
+  ): Promise<CredentialRecord | undefined> {
     for (;;) {
       const snapshot = await vault.read()
-      if (snapshot) this.#checkOwner(snapshot.record)
-      if (!snapshot || (await vault.delete(snapshot.generation))) return snapshot?.record
+      if (!snapshot) break
+      this.#checkOwner(snapshot.record)
+      const rest = reduce(snapshot.record)
+      const done = rest ? await vault.write(rest, snapshot.generation) : await vault.delete(snapshot.generation)
+      if (done === false) continue
+      this.#remember(vault, rest && { record: rest, generation: Number(done) })
+      return rest
     }
+    this.#remember(vault, undefined)
+    return undefined
   }
 
   /** Tells listeners about a change that was made through `update` or `remove`. */

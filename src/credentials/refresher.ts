@@ -26,7 +26,7 @@ export interface RefresherOptions {
   readonly check: (snapshot: Snapshot) => void
   readonly onRefreshed: (vault: Vault, snapshot: Snapshot, account: Account) => void
   readonly monotonic?: (() => number) | undefined
-  readonly sleep?: ((ms: number) => Promise<void>) | undefined
+  readonly sleep: (ms: number) => Promise<void>
 }
 
 /** A claim must be used at once: whoever was suspended in between cannot know that it still holds. */
@@ -55,7 +55,7 @@ export class Refresher {
     this.#check = options.check
     this.#onRefreshed = options.onRefreshed
     this.#monotonic = options.monotonic ?? (() => performance.now())
-    this.#sleep = options.sleep ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms)))
+    this.#sleep = options.sleep
   }
 
   /** Everybody in this process who wants a new token for the same account shares one refresh. */
@@ -122,7 +122,8 @@ export class Refresher {
     const attempt = { id: randomUUID(), hash: hashToken(refreshToken) }
     const claimedAccount = { ...account, attempt }
     const claimedAt = this.#monotonic()
-    const claim = await vault.write(withAccount(record, claimedAccount), generation)
+    // A session has no compare-and-set: there, one flight a process is all that can be promised.
+    const claim = vault.journaled ? await vault.write(withAccount(record, claimedAccount), generation) : generation
     if (claim === false) return undefined
     if (this.#monotonic() - claimedAt > CLAIM_LIFETIME) {
       const { attempt: _, ...unclaimed } = claimedAccount
@@ -155,7 +156,7 @@ export class Refresher {
     received?: TokenSet,
   ): Promise<Snapshot> {
     let { record, generation } = claimed
-    const { hash } = accountOf(record, before.id)?.attempt as { hash: string }
+    const hash = accountOf(record, before.id)?.attempt?.hash
     for (;;) {
       const written = await vault.write(withAccount(record, next), generation)
       if (written !== false) {

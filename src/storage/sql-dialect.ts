@@ -122,7 +122,7 @@ export async function createCredentialTables(db: AnyKysely, options: CredentialT
       await statement.execute(db)
     } catch (error) {
       // PostgreSQL: two processes that create the same thing at once collide in the catalogue despite "if not exists".
-      if (!['23505', '42P07'].includes(String((error as { code?: unknown }).code))) throw error
+      if (!['23505', '42P07', '42710'].includes(String((error as { code?: unknown }).code))) throw error
       await statement.execute(db)
     }
   }

@@ -5,7 +5,13 @@ import type { AddressInfo } from 'node:net'
 import { answerApiRequest } from './authorization-server/api.js'
 import { readBody, withBody } from './authorization-server/body.js'
 import type { EndpointFault, Faults } from './authorization-server/fault-types.js'
-import { applyEndpointFault, applyTokenFault, breakConnection, type Exchange } from './authorization-server/faults.js'
+import {
+  applyEndpointFault,
+  applyTokenFault,
+  breakConnection,
+  type Exchange,
+  tokenAnswers,
+} from './authorization-server/faults.js'
 import { loadOidcProvider } from './authorization-server/load.js'
 import type {
   ApiRequest,
@@ -16,7 +22,6 @@ import type {
 } from './authorization-server/options.js'
 import { createProvider } from './authorization-server/provider.js'
 import { ServerStorage } from './authorization-server/storage.js'
-import { tokenAnswers } from './authorization-server/token-answers.js'
 import { userOfName } from './authorization-server/users.js'
 
 export type { EndpointFault, Faults, TokenFault, TokenTweak } from './authorization-server/fault-types.js'
@@ -134,7 +139,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
   const handle = async (req: IncomingMessage, res: ServerResponse) => {
     const exchange: Exchange = { req, res, closing: closing.signal }
     const { method = 'GET', headers } = req
-    const [path = '/', query = ''] = (req.url ?? '/').split('?', 2)
+    const [path = '/', ...rest] = (req.url ?? '/').split('?')
     const authorization = headers.authorization === undefined ? {} : { authorization: headers.authorization }
     const endpoint = ENDPOINT_FAULTS[path]
     const fault: EndpointFault | undefined = endpoint && server.faults[endpoint]
@@ -157,7 +162,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
       if (await applyEndpointFault(exchange, fault)) await answer(withBody(req, body), res)
     } else {
       if (method === 'GET' && path === '/auth') {
-        remember(authorizationRequests, Object.fromEntries(new URLSearchParams(query)))
+        remember(authorizationRequests, Object.fromEntries(new URLSearchParams(rest.join('?'))))
       }
       if (await applyEndpointFault(exchange, fault)) await answer(req, res)
     }

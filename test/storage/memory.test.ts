@@ -109,12 +109,16 @@ describe('memoryStore', () => {
     expect(await store.put('new', 'v', 0)).toBeGreaterThan(generation)
   })
 
-  test('leases that nobody released are forgotten', async () => {
+  test('an expired lease is free, however many are held before it', async () => {
     const { clock, advance } = manual()
     const store = memoryStore({ clock })
-    for (let index = 0; index < 8; index++) await store.lock(`k${index}`, 1000)
+    for (let index = 0; index < 8; index++) await store.lock(`held ${index}`, 2000)
+    for (let index = 0; index < 8; index++) await store.lock(`left ${index}`, 1000)
     advance(1000)
-    for (let index = 0; index < 8; index++) expect(await store.lock(`k${index}`, 1000)).toBeDefined()
+    for (let index = 0; index < 8; index++) {
+      expect(await store.lock(`held ${index}`, 1000)).toBeUndefined()
+      expect(await store.lock(`left ${index}`, 1000)).toBeDefined()
+    }
   })
 
   test('an age is never negative', async () => {

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CamelCasePlugin, type Kysely, sql } from 'kysely'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import Libsql from 'libsql'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createCredentialTables, sqlStore } from '../../src/storage/sql.js'
 import { openSqlite } from '../../src/storage/sqlite.js'
 import { credentialStoreContract } from '../../src/testing/credential-store-contract.js'
@@ -219,8 +220,30 @@ describe('openSqlite', () => {
     await expect(openSqlite({ path: join(directory, 'missing', 'file') })).rejects.toMatchObject({ code: 'ENOENT' })
   })
 
-  test('works as a Kysely database for other tables, too', async () => {
+  // The shape of node:sqlite with and without what it got later; Node 20 does not have the real one.
+  const drivers = ['what is there', 'node:sqlite', 'node:sqlite of Node 22.5'] as const
+  test.each(drivers)('works as a Kysely database for other tables, too: %s', async (driver) => {
+    class DatabaseSync {
+      readonly database = new Libsql(path)
+      prepare(text: string) {
+        const statement = this.database.prepare(text)
+        const early = {
+          all: (...params: unknown[]) => statement.all(params),
+          run: (...params: unknown[]) => statement.run(params),
+        }
+        if (driver === 'node:sqlite of Node 22.5') return early
+        return { ...early, columns: () => statement.columns(), iterate: (...p: unknown[]) => statement.iterate(p) }
+      }
+      close() {
+        if (!this.database.open) throw new Error('database is not open')
+        this.database.close()
+      }
+    }
+    if (driver !== 'what is there') vi.spyOn(process, 'getBuiltinModule').mockReturnValue({ DatabaseSync })
     const db = await connect()
+    vi.restoreAllMocks()
+    await createCredentialTables(db)
+    expect(await sqlStore({ db }).put('k', 'v', 0)).toBeGreaterThan(0)
     await db.schema
       .createTable('notes')
       .addColumn('id', 'integer', (c) => c.primaryKey())

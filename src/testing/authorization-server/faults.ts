@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { EndpointFault, TokenFault } from './fault-types.js'
+import type { KoaContextWithOIDC } from 'oidc-provider'
+import type { EndpointFault, TokenFault, TokenTweak } from './fault-types.js'
 
-/** Carries out faults on a raw request. Each function says whether the request still wants its right answer. */
+/** Carries out faults. The `apply` functions say whether the request still wants its right answer. */
 
 const SLOW_MS = 2000
 
@@ -80,4 +81,28 @@ function sendPage({ res }: Exchange, status: number): void {
 
 function sendJson({ res }: Exchange, status: number, body: object): void {
   res.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }).end(JSON.stringify(body))
+}
+
+export interface TokenAnswerParts {
+  readonly path: string
+  readonly tweak: () => TokenTweak
+  /** Google answers a refresh without repeating the refresh token. */
+  readonly repeatRefreshToken: boolean
+}
+
+/** Rewrites successful token responses on their way out. */
+export function tokenAnswers({ path, tweak, repeatRefreshToken }: TokenAnswerParts) {
+  return async (ctx: KoaContextWithOIDC, next: () => Promise<unknown>): Promise<void> => {
+    await next()
+    if (ctx.path !== path || ctx.method !== 'POST' || ctx.status !== 200) return
+    const { omitRefreshToken, omitIdToken, omitScope, expiresIn, set } = tweak()
+    const body: Record<string, unknown> = { ...(ctx.body as Record<string, unknown>) }
+    const refreshing = ctx.oidc.params?.grant_type === 'refresh_token'
+    if (omitRefreshToken || (refreshing && !repeatRefreshToken)) delete body.refresh_token
+    if (omitIdToken) delete body.id_token
+    if (omitScope) delete body.scope
+    if (expiresIn === null) delete body.expires_in
+    else if (expiresIn !== undefined) body.expires_in = expiresIn
+    ctx.body = { ...body, ...set }
+  }
 }

@@ -33,8 +33,8 @@ export function html(strings: TemplateStringsArray, ...parts: Part[]): Html {
 }
 
 const STYLE = `
-:root{color-scheme:light dark;--bg:#f3f4f6;--card:#fff;--text:#1c2330;--soft:#5a6475;--line:#c9ced8;--accent:#2456c7;--on:#fff;--bad:#b3261e}
-@media (prefers-color-scheme:dark){:root{--bg:#14171d;--card:#1e232c;--text:#e8ebf1;--soft:#a5aebd;--line:#4a5363;--accent:#8db1ff;--on:#10213f;--bad:#ff9a92}}
+:root{color-scheme:light dark;--bg:#f3f4f6;--card:#fff;--text:#1c2330;--soft:#5a6475;--line:#c9ced8;--edge:#7d8696;--accent:#2456c7;--on:#fff;--bad:#b3261e}
+@media (prefers-color-scheme:dark){:root{--bg:#14171d;--card:#1e232c;--text:#e8ebf1;--soft:#a5aebd;--line:#4a5363;--edge:#7f8a9c;--accent:#8db1ff;--on:#10213f;--bad:#ff9a92}}
 *{box-sizing:border-box}
 body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1rem;background:var(--bg);color:var(--text);font:1rem/1.5 system-ui,sans-serif}
 main{width:100%;max-width:26rem;padding:1.75rem;background:var(--card);border:1px solid var(--line);border-radius:.75rem}
@@ -44,7 +44,7 @@ code{overflow-wrap:anywhere;font-size:.875em}
 .soft{color:var(--soft);font-size:.875rem}
 .bad{color:var(--bad)}
 label.field{display:block;margin:0 0 1rem;font-weight:600}
-label.field input{display:block;width:100%;margin-top:.25rem;padding:.625rem .75rem;font:inherit;font-weight:400;color:inherit;background:var(--card);border:1px solid var(--line);border-radius:.5rem}
+label.field input{display:block;width:100%;margin-top:.25rem;padding:.625rem .75rem;font:inherit;font-weight:400;color:inherit;background:var(--card);border:1px solid var(--edge);border-radius:.5rem}
 fieldset{margin:0 0 1rem;padding:0;border:0}
 legend,h2{margin:0 0 .25rem;padding:0;font-size:1rem;font-weight:600}
 ul{margin:0 0 1rem;padding-left:1.25rem}
@@ -53,7 +53,7 @@ label.tick input{width:1.25rem;height:1.25rem;margin:.125rem 0 0;flex:none;accen
 label.tick code{display:block;color:var(--soft)}
 button{width:100%;min-height:2.75rem;padding:.5rem 1rem;font:inherit;font-weight:600;color:var(--on);background:var(--accent);border:1px solid var(--accent);border-radius:.5rem;cursor:pointer}
 form+form{margin-top:.75rem}
-form+form button{color:var(--accent);background:none;border-color:var(--line)}
+form+form button{color:var(--accent);background:none;border-color:var(--edge)}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 .foot{margin:1.25rem 0 0;padding-top:1rem;border-top:1px solid var(--line);color:var(--soft);font-size:.8125rem}
 `

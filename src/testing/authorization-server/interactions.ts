@@ -55,7 +55,7 @@ export function interactionPages({ provider, desk, scopes }: InteractionParts) {
       username,
       ...(error === undefined ? {} : { error }),
     })
-    show(ctx, error === undefined ? 200 : 422, body, params.redirect_uri)
+    show(ctx, 200, body, params.redirect_uri)
   }
 
   const showConsent = async (ctx: Context, interaction: Interaction) => {

@@ -52,7 +52,7 @@ ${
 ${boxes.map(
   (scope) =>
     html`<label class="tick"><input type="checkbox" name="scope" value="${scope}" checked>
-<span>${scopes.describe(scope)} <code>${scope}</code></span></label>`,
+<span>${scopes.describe(scope)}${scopes.describe(scope) === scope ? undefined : html` <code>${scope}</code>`}</span></label>`,
 )}
 </fieldset>`
 }

@@ -54,7 +54,9 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
     },
     features: {
       devInteractions: { enabled: false },
+      dPoP: { enabled: false },
       introspection: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
+      pushedAuthorizationRequests: { enabled: false },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       rpInitiatedLogout: {
         enabled: true,
@@ -86,6 +88,7 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
       ctx.set(pageHeaders())
       ctx.body = errorPage(error, error_description)
     },
+    responseTypes: ['code'],
     rotateRefreshToken: rotateRefreshTokens,
     scopes: [...scopes.names],
     ttl: {

@@ -1,0 +1,159 @@
+/** One registration of the plugin: its options, and everything that lives as long as the app does. */
+import type { FastifyRequest } from 'fastify'
+import { Credentials } from './credentials/credentials.js'
+import { CredentialManager } from './credentials/manager.js'
+import type { Account, CredentialRecord } from './credentials/record.js'
+import { RecordSealer, storeVault, type Vault } from './credentials/vault.js'
+import { OptionError } from './errors.js'
+import { checkRegistered, type ResolvedOptions } from './options.js'
+import { isLoopback } from './provider/http.js'
+import { Completions } from './session/completions.js'
+import { CookieJar } from './session/cookies.js'
+import { FlowCookies } from './session/flow-cookie.js'
+import { OutcomeCookie } from './session/outcome-cookie.js'
+import { parseReturnUrl } from './session/return-url.js'
+import { readLink } from './session/session.js'
+import { SessionStorage } from './storage/session-storage.js'
+
+export class Client {
+  readonly options: ResolvedOptions
+  readonly manager: CredentialManager
+  readonly sealer: RecordSealer
+  readonly sessionStorage: SessionStorage
+  readonly flowCookies: FlowCookies
+  readonly outcome: OutcomeCookie
+  readonly completions: Completions
+  /** Scopes that a bare `?scope=` may ask for: those of the options, and of every guard seen so far. */
+  readonly declaredScopes: Set<string>
+  /** Access tokens that an API keeps refusing, by credential and origin: until when no new one is fetched for that. */
+  readonly refusals = new Map<string, number>()
+
+  constructor(options: ResolvedOptions) {
+    this.options = options
+    const { provider, keys, clock, name, store } = options
+    const cookies = new CookieJar(options.baseUrl?.protocol === 'https:')
+    this.sealer = new RecordSealer(keys, provider.issuer, provider.clientId)
+    this.sessionStorage = new SessionStorage(this.sealer, clock)
+    this.flowCookies = new FlowCookies(keys, cookies, clock)
+    this.outcome = new OutcomeCookie(keys, cookies, clock, name)
+    this.completions = new Completions(name, store, keys, clock)
+    this.declaredScopes = new Set([...options.scopes, ...options.optionalScopes])
+    this.manager = new CredentialManager({
+      provider,
+      refreshBeforeExpiry: options.refreshBeforeExpiry,
+      backgroundRefresh: options.backgroundRefresh,
+      onChange: (vault, change, account) => {
+        // A listener of the app must not be able to break a refresh that already happened.
+        Promise.resolve({ client: name, user: this.userOf(vault), change, scopes: account.tokens.scopes })
+          .then(options.onCredentialsChanged)
+          .catch(() => {})
+      },
+    })
+  }
+
+  get name(): string {
+    return this.options.name
+  }
+
+  /** The path that browsers see before ours, where a proxy strips one. */
+  get publicPrefix(): string {
+    return this.options.baseUrl?.pathname.replace(/\/+$/, '') ?? ''
+  }
+
+  /** The path of the authorize route as browsers see it. */
+  get authorizePath(): string {
+    return this.publicPrefix + this.options.authorizePath
+  }
+
+  /**
+   * Where the provider sends people back to. Taken from the options; from the request only on this very machine.
+   *
+   * @throws {OptionError} when it would have to be guessed from what a stranger can set
+   */
+  redirectUri(request: FastifyRequest): string {
+    const { redirectUri, callbackPath, clientSecrets } = this.options
+    if (redirectUri !== undefined) return redirectUri
+    // From the header itself: `request.host` may come from a proxy's headers, which anybody can send where there is none.
+    const host = request.raw.headers.host ?? ''
+    const url = /^[\w.[\]:-]+$/.test(host) && URL.canParse(`http://${host}`) ? new URL(`http://${host}`) : undefined
+    if (!url || !isLoopback(url.hostname)) {
+      throw new OptionError('baseUrl', 'is required: the public origin of the app, such as "https://app.example.com".')
+    }
+    const derived = url.origin + callbackPath
+    checkRegistered(derived, clientSecrets)
+    return derived
+  }
+
+  /** A path of this app as browsers see it, safe to be redirected to, and not one of our own routes. */
+  returnUrl(value: unknown): string | undefined {
+    const { authorizePath, callbackPath, logoutPath } = this.options
+    const own = [authorizePath, callbackPath, logoutPath]
+    return parseReturnUrl(value, [...own, ...own.map((path) => this.publicPrefix + path)])
+  }
+
+  /**
+   * Who the request belongs to: the app's user, or whoever signed in through this client.
+   *
+   * @throws {OptionError} when `userKey` gives something that is not a key
+   */
+  async userFor(request: FastifyRequest): Promise<string | undefined> {
+    const { userKey, name } = this.options
+    if (!userKey) return readLink(request, name)?.user
+    const key: unknown = await userKey(request)
+    if (key === undefined || key === null || key === '') return undefined
+    if (typeof key !== 'string') {
+      throw new OptionError('userKey', `must return a string, and returned ${typeof key}. Write String(id).`)
+    }
+    return key
+  }
+
+  /** The place of a user's record in the store. Distinct users have distinct places, whatever their keys contain. */
+  vaultOf(user: string): Vault {
+    return storeVault(this.#store(), this.sealer, this.#prefix + encodeKey(user))
+  }
+
+  /** The user key of a vault, for messages to the app. */
+  userOf(vault: Vault): string {
+    return vault.id.startsWith(this.#prefix) ? decodeURIComponent(vault.id.slice(this.#prefix.length)) : vault.id
+  }
+
+  credentialsOf(record: CredentialRecord, account: Account, { withRefreshToken = false } = {}): Credentials {
+    const { tokens } = account
+    return new Credentials({
+      ...tokens,
+      refreshToken: withRefreshToken ? tokens.refreshToken : undefined,
+      idToken: account.idToken,
+      claims: account.claims,
+      email: account.email,
+      userId: account.identified ? account.id : undefined,
+      issuer: record.issuer,
+      clientId: record.clientId,
+    })
+  }
+
+  declare(scopes: readonly string[]): void {
+    for (const scope of scopes) this.declaredScopes.add(scope)
+  }
+
+  async close(): Promise<void> {
+    await this.manager.close()
+  }
+
+  get #prefix(): string {
+    return `user/${this.name}/`
+  }
+
+  #store() {
+    const { store } = this.options
+    if (!store) throw new TypeError('storage is the session')
+    return store
+  }
+}
+
+function encodeKey(user: string): string {
+  try {
+    return encodeURIComponent(user)
+  } catch {
+    throw new OptionError('userKey', 'returned text with unpaired surrogates, which no store can keep.')
+  }
+}

@@ -1,0 +1,109 @@
+/** Changes to what is stored that are not refreshes: an authorization, an adoption, a removal. */
+import { randomUUID } from 'node:crypto'
+import { ClientMismatchError } from '../errors.js'
+import { type RevocationOutcome, revokeToken } from '../flows/revocation.js'
+import type { ScopeSet } from '../provider/scopes.js'
+import type { Credentials } from './credentials.js'
+import type { CredentialManager } from './manager.js'
+import { type Account, accountOf, type CredentialRecord, withAccount } from './record.js'
+import { isLive } from './refresh-state.js'
+import type { Vault } from './vault.js'
+
+/** What an authorization brought, before it meets what is stored. */
+export interface Grant {
+  readonly account: Account
+  /** A grant was made for the sake of these; a sign-in needs nothing in particular. */
+  readonly needed: readonly string[]
+  readonly intent: 'sign-in' | 'grant'
+}
+
+/**
+ * What an account becomes when an authorization meets what is stored for the same identity. Scopes stay with the tokens
+ * that they came with, and what was granted is never lost to an answer that grants less.
+ */
+export function mergeGrant(
+  stored: Account | undefined,
+  { account, needed, intent }: Grant,
+  scopes: ScopeSet,
+  now: number,
+): Account {
+  if (!stored || !account.identified) return account
+  const lesser = !scopes.covers(account.tokens.scopes, stored.tokens.scopes)
+  const active =
+    !stored.dead && (stored.tokens.refreshToken ? true : isLive(stored, now) && !account.tokens.refreshToken)
+  // A sign-in proved who it is, and no more. A grant that brought what it was made for is what the person wants now.
+  if (lesser && active && (intent === 'sign-in' || !scopes.covers(account.tokens.scopes, needed))) {
+    const { email, claims, idToken } = account
+    const declined = scopes.missing(stored.tokens.scopes, scopes.union(stored.declined, account.declined))
+    return { ...stored, declined, ...definedOnly({ email, claims, idToken }) }
+  }
+  if (account.tokens.refreshToken || !stored.tokens.refreshToken || stored.dead) return account
+  // The same person without a new refresh token: the old one still stands for the whole grant, and so does its journal.
+  return {
+    ...account,
+    tokens: { ...account.tokens, refreshToken: stored.tokens.refreshToken },
+    ...(stored.attempt ? { attempt: stored.attempt } : {}),
+  }
+}
+
+/** Stores credentials from elsewhere; they replace those of the same identity, or the only ones without. */
+export async function adoptCredentials(
+  manager: CredentialManager,
+  vault: Vault,
+  credentials: Credentials,
+): Promise<CredentialRecord> {
+  const { issuer, clientId, clock, scopes } = manager.provider
+  if ((credentials.issuer ?? issuer) !== issuer || (credentials.clientId ?? clientId) !== clientId) {
+    throw new ClientMismatchError()
+  }
+  const id = credentials.userId ?? (typeof credentials.claims?.sub === 'string' ? credentials.claims.sub : undefined)
+  const account: Account = {
+    id: id ?? randomUUID(),
+    identified: id !== undefined,
+    ...definedOnly({ email: credentials.email, claims: credentials.claims, idToken: credentials.idToken }),
+    tokens: {
+      accessToken: credentials.accessToken,
+      tokenType: credentials.tokenType,
+      obtainedAt: clock(),
+      ...definedOnly({ expiresAt: credentials.expiresAt, refreshToken: credentials.refreshToken }),
+      scopes: credentials.scopes,
+    },
+    requested: credentials.scopes,
+    declined: [],
+  }
+  const record = (await manager.update(vault, (current) => {
+    const base = current ?? { v: 1, issuer, clientId, accounts: [] }
+    if (id === undefined) return { ...base, accounts: [account] }
+    return withAccount(
+      base,
+      mergeGrant(accountOf(base, id), { account, needed: credentials.scopes, intent: 'grant' }, scopes, clock()),
+    )
+  })) as CredentialRecord
+  manager.announce(vault, 'authorized', account)
+  return record
+}
+
+/** Removes one account, and with the last one the record; then tells the provider. The removal counts either way. */
+export async function removeAccount(
+  manager: CredentialManager,
+  vault: Vault,
+  accountId: string | undefined,
+): Promise<{ local: boolean; remote: RevocationOutcome; remaining?: CredentialRecord }> {
+  let removed: Account | undefined
+  const remaining = await manager.remove(vault, (record) => {
+    removed = accountOf(record, accountId)
+    const accounts = record.accounts.filter((account) => account !== removed)
+    return accounts.length > 0 ? { ...record, accounts } : undefined
+  })
+  if (!removed) return { local: false, remote: 'unsupported' }
+  manager.announce(vault, 'revoked', removed)
+  const { refreshToken, accessToken } = removed.tokens
+  const remote = await (refreshToken
+    ? revokeToken(manager.provider, refreshToken, 'refresh_token')
+    : revokeToken(manager.provider, accessToken, 'access_token'))
+  return { local: true, remote, ...(remaining ? { remaining } : {}) }
+}
+
+function definedOnly<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never
+}

@@ -1,0 +1,85 @@
+/** Turns an error into a response: the app's own, a small page for people, or JSON of Fastify's shape for programs. */
+import { STATUS_CODES } from 'node:http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Client } from '../client.js'
+import type { OAuth2ClientError } from '../errors.js'
+import { isNavigation, varyByNavigation } from './navigation.js'
+import { PAGE_HEADERS, pagePolicy, renderPage } from './page.js'
+
+/** A way on for people. */
+export interface Way {
+  readonly href: string
+  readonly text: string
+}
+
+/** Answers a request with an error, unless the app's `onError` does. Always resolves to the reply. */
+export async function answerError(
+  client: Client,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  error: OAuth2ClientError,
+  way?: Way,
+): Promise<FastifyReply> {
+  if (error.statusCode >= 500) request.log.error({ err: error, client: client.name }, error.message)
+  else request.log.info({ code: error.code, client: client.name }, error.message)
+  reply.header('cache-control', 'no-store')
+  varyByNavigation(reply)
+  if (error.headers) reply.headers(error.headers)
+  if (client.options.onError && (await answeredByApp(client, request, reply, error))) return reply
+  reply.code(error.statusCode)
+  const reason = STATUS_CODES[error.statusCode] ?? 'Error'
+  if (isNavigation(request)) {
+    const missing = error.details?.missingScopes
+    return reply.headers({ ...PAGE_HEADERS, 'content-security-policy': pagePolicy() }).send(
+      renderPage({
+        title: TITLES[error.code] ?? 'This did not work',
+        message: error.message,
+        items: Array.isArray(missing) ? missing : [],
+        link: way,
+        code: error.code,
+      }),
+    )
+  }
+  return reply
+    .type('application/json; charset=utf-8')
+    .send({ statusCode: error.statusCode, code: error.code, error: reason, message: error.message, ...error.details })
+}
+
+/** Whether the app answered; it may have done so without handing the reply back. */
+async function answeredByApp(
+  client: Client,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  error: OAuth2ClientError,
+): Promise<boolean> {
+  const { send } = reply
+  let sent = false
+  // `reply.sent` only turns true when the response has ended, which a slow session store delays.
+  reply.send = function (this: FastifyReply, ...args: Parameters<typeof send>) {
+    sent = true
+    return send.apply(this, args)
+  } as typeof send
+  try {
+    const result = await client.options.onError?.(error, request, reply)
+    if (sent || result === reply || reply.sent) return true
+    if (result === undefined) return false
+    reply.send(result)
+    return true
+  } finally {
+    reply.send = send
+  }
+}
+
+const TITLES: Readonly<Record<string, string>> = {
+  FST_OAUTH2_ACCESS_DENIED: 'Access was not granted',
+  FST_OAUTH2_ACCOUNT_MISMATCH: 'That was another account',
+  FST_OAUTH2_AUTHORIZATION_LOOP: 'Signing in had no effect',
+  FST_OAUTH2_CREDENTIALS_REQUIRED: 'Authorization is required',
+  FST_OAUTH2_INSUFFICIENT_SCOPE: 'More permissions are needed',
+  FST_OAUTH2_PROVIDER_UNAVAILABLE: 'The sign-in service is not answering',
+  FST_OAUTH2_SCOPE_DECLINED: 'A permission is missing',
+  FST_OAUTH2_STATE_INVALID: 'This sign-in cannot be completed',
+  FST_OAUTH2_STORE_UNAVAILABLE: 'Temporarily unavailable',
+  FST_OAUTH2_TICKET_INVALID: 'This link has expired',
+  FST_OAUTH2_USER_REQUIRED: 'Sign in first',
+}

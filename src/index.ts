@@ -1,0 +1,27 @@
+export type { AccessToken, TokenSource } from './credentials/authorized-fetch.js'
+export { Credentials, type CredentialsFields } from './credentials/credentials.js'
+export type { CredentialsChange } from './credentials/manager.js'
+export type { Claims, ReauthorizationReason } from './credentials/record.js'
+export * from './errors.js'
+export type { RevocationOutcome } from './flows/revocation.js'
+export { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guards/require-oauth.js'
+export type { Authorized, CredentialsChanged, OAuth2ClientOptions } from './options.js'
+export {
+  default,
+  default as fastifyOAuth2Client,
+  type GuardConfig,
+  handleAuthorize,
+  handleCallback,
+  type OAuth2Client,
+} from './plugin.js'
+export type {
+  ProviderIdentity,
+  ProviderMetadata,
+  ProviderOptions,
+  RotationProfile,
+  ScopeRules,
+} from './provider/preset.js'
+export type { ClientAuthentication } from './provider/provider.js'
+export type { ScopeInput } from './provider/scopes.js'
+export type { AuthorizeUrlOptions, ConnectedAccount, RequestOAuth2, Revoked, UserOAuth2 } from './request.js'
+export type { CredentialLock, CredentialStore, SerializedCredentials, StoredCredentials } from './storage/storage.js'

@@ -1,0 +1,35 @@
+/** Finds the client that a request is about, and the state that this request has with it. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Client } from './client.js'
+import { NotRegisteredError } from './errors.js'
+import { RequestOAuth2 } from './request.js'
+
+/** On what `fastify[name]` is: the client behind it. */
+export const kClient = Symbol('fastify-oauth2client.client')
+/** On a request: its states, one for each client that was asked for. */
+export const kStates = Symbol('fastify-oauth2client.states')
+
+/** @throws {NotRegisteredError} */
+export function clientOf(request: FastifyRequest, name: string): Client {
+  const client = registeredClient(request.server, name)
+  if (!client) throw new NotRegisteredError(name)
+  return client
+}
+
+/** The client of that name as seen from an instance: its own, or that of the nearest parent. */
+export function registeredClient(server: FastifyInstance, name: string): Client | undefined {
+  return (server as unknown as Record<string, { [kClient]?: Client } | undefined>)[name]?.[kClient]
+}
+
+export function requestState(client: Client, request: FastifyRequest, reply?: FastifyReply): RequestOAuth2 {
+  const holder = request as { [kStates]?: RequestOAuth2[] | null }
+  holder[kStates] ??= []
+  const states = holder[kStates]
+  let state = states.find((candidate) => candidate.belongsTo(client))
+  if (!state) {
+    state = new RequestOAuth2(client, request)
+    states.push(state)
+  }
+  if (reply) state.reply = reply
+  return state
+}

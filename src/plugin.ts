@@ -1,0 +1,155 @@
+/** The plugin: options, decorators, routes, and the end. */
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { Client } from './client.js'
+import { OptionError, StoreRequiredError } from './errors.js'
+import { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guards/require-oauth.js'
+import { clientOf, kClient, kStates, registeredClient, requestState } from './lookup.js'
+import { type OAuth2ClientOptions, resolveOptions } from './options.js'
+import { parseScopes, type ScopeInput } from './provider/scopes.js'
+import { UserOAuth2 } from './request.js'
+import { authorize } from './routes/authorize.js'
+import { callback } from './routes/callback.js'
+import { logout } from './routes/logout.js'
+import { registerRoutes } from './routes/register.js'
+
+/** What a route's `config.oauth2` may be. */
+export type GuardConfig =
+  | boolean
+  | 'aware'
+  | { readonly scopes?: ScopeInput; readonly client?: string; readonly account?: string }
+
+/** `fastify.oauth2`: one registered client. */
+export interface OAuth2Client {
+  /** The name that it is registered under. */
+  readonly name: string
+  /** Paths of our routes as Fastify knows them. */
+  readonly authorizePath: string
+  readonly callbackPath: string
+  readonly logoutPath: string
+  /** {@link requireOAuth} of this client. */
+  requireOAuth(scopes?: ScopeInput, options?: Omit<GuardOptions, 'client'>): Guard
+  /** {@link oauthAware} of this client. */
+  oauthAware(): Guard
+  /**
+   * The stored credentials of a user, outside a request: for jobs.
+   *
+   * @throws {StoreRequiredError} with `storage: 'session'`
+   */
+  user(key: string): Promise<UserOAuth2>
+  /** @internal */
+  readonly [kClient]: Client
+}
+
+/**
+ * Answers the provider's callback on a route of your own, with `routes: false`.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { handleCallback } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * app.get('/oauth2callback', { exposeHeadRoute: false }, (request, reply) => handleCallback(request, reply))
+ * ```
+ */
+export async function handleCallback(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { client = 'oauth2' }: { readonly client?: string } = {},
+): Promise<FastifyReply> {
+  return callback(clientOf(request, client), request, reply)
+}
+
+/** Answers a request to sign in, or for more, on a route of your own, with `routes: false`. */
+export async function handleAuthorize(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { client = 'oauth2' }: { readonly client?: string } = {},
+): Promise<FastifyReply> {
+  return authorize(clientOf(request, client), request, reply)
+}
+
+const plugin: FastifyPluginAsync<OAuth2ClientOptions> = async (fastify, raw) => {
+  const options = resolveOptions(raw, fastify.prefix)
+  const { name } = options
+  if (Object.hasOwn(fastify, name)) {
+    throw new OptionError('name', `"${name}" is taken in this context. Give each registration a name of its own.`)
+  }
+  const client = new Client(options)
+  if (options.temporaryKeys) {
+    fastify.log.warn(`${name}: no encryptionKeys and no clientSecret, so sign-ins in progress do not survive a restart`)
+  }
+
+  const api: OAuth2Client = {
+    name,
+    authorizePath: options.authorizePath,
+    callbackPath: options.callbackPath,
+    logoutPath: options.logoutPath,
+    requireOAuth(scopes, guardOptions) {
+      client.declare(parseScopes(scopes, 'requireOAuth(scopes)'))
+      return requireOAuth(scopes, { ...guardOptions, client: name })
+    },
+    oauthAware: () => oauthAware({ client: name }),
+    async user(key) {
+      if (!options.store) throw new StoreRequiredError()
+      if (typeof key !== 'string' || key === '') throw new OptionError('user(key)', 'must be a non-empty string.')
+      return new UserOAuth2(client, client.vaultOf(key)).load()
+    },
+    [kClient]: client,
+  }
+  fastify.decorate(name as 'oauth2', api)
+  if (!fastify.hasRequestDecorator(kStates)) fastify.decorateRequest<unknown>(kStates, null)
+  // A child that registers its own client under the same name shares the request decorator with its parent.
+  if (!fastify.hasRequestDecorator(name)) {
+    fastify.decorateRequest(name as 'oauth2', {
+      getter(this: FastifyRequest) {
+        return requestState(clientOf(this, name), this)
+      },
+    })
+  }
+
+  guardDeclaredRoutes(fastify, client)
+  if (options.routes) {
+    fastify.register(registerRoutes, { client, authorize, callback, logout })
+  }
+  fastify.addHook('onClose', () => client.close())
+}
+
+/**
+ * Enforces `config.oauth2`. Read when a request comes, because a hook that sees routes being declared misses those that were
+ * declared before this plugin loaded.
+ */
+function guardDeclaredRoutes(fastify: FastifyInstance, client: Client): void {
+  const { name, hook } = client.options
+  const guards = new Map<unknown, Guard | undefined>()
+  fastify.addHook(hook, async (request, reply) => {
+    const config = request.routeOptions.config?.oauth2
+    if (!config) return undefined
+    let guard = guards.get(config)
+    if (!guard && !guards.has(config)) {
+      guard = guardFor(name, config)
+      guards.set(config, guard)
+    }
+    // In a child with a client of its own under this name, that one's hook does it.
+    return guard && registeredClient(request.server, name) === client ? guard(request, reply) : undefined
+  })
+  fastify.addHook('onRoute', (route) => {
+    // Mistakes in a route's config are found when it is declared, where that is still ahead.
+    if (route.config?.oauth2) guardFor(name, route.config.oauth2)
+  })
+}
+
+function guardFor(name: string, config: NonNullable<GuardConfig>): Guard | undefined {
+  if (config === true) return name === 'oauth2' ? requireOAuth() : undefined
+  if (config === 'aware') return name === 'oauth2' ? oauthAware() : undefined
+  if (typeof config !== 'object')
+    throw new OptionError('config.oauth2', "must be true, 'aware' or { scopes, client, account }.")
+  const { scopes, ...options } = config
+  return (options.client ?? 'oauth2') === name ? requireOAuth(scopes, options) : undefined
+}
+
+/** The plugin. See {@link OAuth2ClientOptions}. */
+const fastifyOAuth2Client = fp(plugin, { fastify: '5.x', name: 'fastify-oauth2client' })
+
+export default fastifyOAuth2Client

@@ -1,0 +1,201 @@
+/**
+ * `GET /oauth2callback`: the provider's answer. State first: until the flow that it answers is found, unexpired and bound to
+ * this browser, nothing in the request is believed, stored or shown. RFC 6749 section 4.1.2, RFC 9207, RFC 9700.
+ */
+import { timingSafeEqual } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Client } from '../client.js'
+import { unavailable } from '../credentials/refresher.js'
+import {
+  AccessDeniedError,
+  AuthorizationFailedError,
+  ClientRejectedError,
+  ExchangeFailedError,
+  type OAuth2ClientError,
+  StateInvalidError,
+} from '../errors.js'
+import { answerError, type Way } from '../guards/answer.js'
+import { isClientError } from '../guards/challenge.js'
+import { requestState } from '../lookup.js'
+import { hashState, type PendingFlow } from '../session/flow-cookie.js'
+import { makeLink } from '../session/link.js'
+import { appData, readBinding, readLink } from '../session/session.js'
+import { startFlow } from '../session/start-flow.js'
+import { sealTicket } from '../session/ticket.js'
+import { type Exchanged, exchangeCode } from './exchange.js'
+import { ReconsentNeeded } from './reconsent.js'
+
+/** Answers of other response types and modes, which nobody asked for. RFC 9700 section 4.6. */
+const FOREIGN = ['response', 'id_token', 'access_token', 'token_type', 'token']
+/** Parameters that must not come twice. RFC 6749 section 3.1. */
+const SINGLE = ['state', 'code', 'iss', 'error', 'error_description', 'error_uri', 'session_state']
+
+export async function callback(client: Client, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
+  const url = request.raw.url ?? ''
+  const query = url.includes('?') ? url.slice(url.indexOf('?') + 1) : ''
+  const params = new URLSearchParams(query)
+  let pending: { name: string; flow: PendingFlow } | undefined
+  try {
+    pending = await findFlow(client, request, params)
+    if (!pending) return reopened(client, request, reply, params)
+    const { flow } = pending
+    checkAnswer(flow, params, await client.options.provider.metadata())
+    return await finish(client, request, reply, pending, params, query)
+  } catch (error) {
+    if (!isClientError(error)) throw error
+    return answerError(client, request, reply, error, await startAgain(client, pending?.flow))
+  }
+}
+
+/** @throws {StateInvalidError} for a state that this browser's session did not send out */
+async function findFlow(client: Client, request: FastifyRequest, params: URLSearchParams) {
+  const states = params.getAll('state')
+  const [state] = states
+  if (!state || states.length > 1 || state.length > 512) throw new StateInvalidError()
+  const pending = await client.flowCookies.find(request, client.name, state)
+  if (!pending) return undefined
+  const binding = readBinding(request)
+  // Two tabs of a browser without a session get one each, and only the later one stays. Who is signed in is checked then.
+  if (binding === undefined || !(pending.flow.fresh || same(binding, pending.flow.binding)))
+    throw new StateInvalidError()
+  return pending
+}
+
+/** A callback that was answered before, opened again by a reload or the back button. */
+function reopened(client: Client, request: FastifyRequest, reply: FastifyReply, params: URLSearchParams): FastifyReply {
+  const hash = hashState(params.get('state') as string)
+  const done = readLink(request, client.name)?.done?.find(([known]) => same(known, hash))
+  if (!done) throw new StateInvalidError()
+  return reply.redirect(client.returnUrl(done[1]) ?? '/', 303)
+}
+
+/**
+ * Whether the answer comes from the provider that was asked. Errors are bound to it too.
+ *
+ * @throws {StateInvalidError}
+ */
+function checkAnswer(
+  flow: PendingFlow,
+  params: URLSearchParams,
+  metadata: { readonly issuer: string; readonly authorization_response_iss_parameter_supported?: boolean },
+): void {
+  if (SINGLE.some((name) => params.getAll(name).length > 1)) throw new StateInvalidError()
+  if (FOREIGN.some((name) => params.has(name))) throw new StateInvalidError()
+  const issuer = params.get('iss')
+  if (flow.issuer !== metadata.issuer) throw new StateInvalidError()
+  if (issuer === null ? metadata.authorization_response_iss_parameter_supported : issuer !== flow.issuer) {
+    throw new StateInvalidError()
+  }
+  if (!params.get('code') && !params.get('error')) throw new StateInvalidError()
+}
+
+async function finish(
+  client: Client,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { name, flow }: { name: string; flow: PendingFlow },
+  params: URLSearchParams,
+  query: string,
+): Promise<FastifyReply> {
+  const hash = hashState(flow.state)
+  const before = appData(request)
+  let authorized: Exchanged | undefined
+  try {
+    const error = params.get('error')
+    if (error !== null) throw authorizationError(error)
+    const { user, completion } = await exchangeOnce(client, request, flow, hash, query, (exchanged) => {
+      authorized = exchanged
+    })
+    const returnUrl = client.returnUrl(flow.returnUrl) ?? '/'
+    await makeLink(client, request, { ...completion, user, done: [hash, returnUrl] }, before)
+    client.flowCookies.clear(reply, name)
+    await client.outcome.save(reply, { scopes: flow.scopes })
+    requestState(client, request, reply).forget()
+    if (authorized) await client.options.onAuthorized?.(request, { ...authorized.authorized, user, returnUrl })
+    return reply.redirect(returnUrl, 303)
+  } catch (error) {
+    if (error instanceof ReconsentNeeded) {
+      client.flowCookies.clear(reply, name)
+      const { intent, needed, scopes, returnUrl, user, identity } = flow
+      return startFlow(client, request, reply, {
+        intent,
+        needed,
+        granted: scopes,
+        returnUrl,
+        user,
+        identity,
+        reconsent: true,
+      })
+    }
+    // Nothing was sent to the provider yet: the same answer may come again.
+    if (isClientError(error) && !KEEPS_FLOW.has(error.code)) {
+      client.flowCookies.clear(reply, name)
+      await client.outcome.save(reply, { scopes: flow.scopes, code: error.code })
+    }
+    throw error
+  }
+}
+
+const KEEPS_FLOW = new Set(['FST_OAUTH2_STATE_INVALID', 'FST_OAUTH2_STORE_UNAVAILABLE'])
+
+async function exchangeOnce(
+  client: Client,
+  request: FastifyRequest,
+  flow: PendingFlow,
+  hash: string,
+  query: string,
+  onFirst: (exchanged: Exchanged) => void,
+) {
+  const run = await client.completions.run(hash, client.options.provider.timeout, async () => {
+    const exchanged = await exchangeCode(client, request, flow, query)
+    onFirst(exchanged)
+    return exchanged.completion
+  })
+  // Another process has the flow and did not say in time what came of it.
+  if (!run) throw unavailable(5)
+  return { user: run.completion.user, completion: { id: run.completion.linkId, ...sealedOnly(run.completion) } }
+}
+
+function sealedOnly({ credentials }: { credentials?: string }): { credentials?: string } {
+  return credentials === undefined ? {} : { credentials }
+}
+
+/** Error codes of RFC 6749 section 4.1.2.1 and OpenID Connect Core section 3.1.2.6. What was described with them is dropped. */
+function authorizationError(code: string): OAuth2ClientError {
+  switch (code) {
+    case 'access_denied':
+    case 'consent_required':
+    case 'login_required':
+    case 'interaction_required':
+    case 'account_selection_required':
+      return new AccessDeniedError()
+    case 'temporarily_unavailable':
+      return unavailable(5)
+    case 'server_error':
+      return new ExchangeFailedError()
+    case 'invalid_scope':
+    case 'invalid_request':
+    case 'unauthorized_client':
+    case 'unsupported_response_type':
+      // The code is one of a closed list, so it can be named to whoever reads the log.
+      return new ClientRejectedError({ cause: new Error(`the authorization endpoint answered ${code}`) })
+    default:
+      return new AuthorizationFailedError()
+  }
+}
+
+async function startAgain(client: Client, flow: PendingFlow | undefined): Promise<Way> {
+  const query = new URLSearchParams()
+  if (flow) {
+    const { keys, clock } = client.options
+    query.set('ticket', await sealTicket(keys, client.name, { scopes: flow.needed }, clock()))
+    query.set('return_url', flow.returnUrl)
+  }
+  return { href: query.size > 0 ? `${client.authorizePath}?${query}` : client.authorizePath, text: 'Start again' }
+}
+
+function same(a: string, b: string): boolean {
+  const [x, y] = [Buffer.from(a), Buffer.from(b)]
+  return x.length === y.length && timingSafeEqual(x, y)
+}

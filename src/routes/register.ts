@@ -1,0 +1,53 @@
+/** Mounts our routes in a context of their own, so that nothing they need changes the app's. */
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest, RouteShorthandOptions } from 'fastify'
+import type { Client } from '../client.js'
+
+type Handler = (client: Client, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
+
+/** Bytes. A logout form holds a token and a path. */
+const FORM_LIMIT = 16_384
+
+export const registerRoutes: FastifyPluginAsync<{
+  readonly client: Client
+  readonly authorize: Handler
+  readonly callback: Handler
+  readonly logout: Handler
+}> = async (fastify, { client, authorize, callback, logout }) => {
+  const { options } = client
+  // Paths are complete already; within a prefixed context Fastify would add the prefix again.
+  const path = (full: string) => full.slice(fastify.prefix.length)
+  const shared: RouteShorthandOptions = {
+    ...options.routeOptions,
+    // A HEAD request of a link preview or a scanner must not use up a code.
+    exposeHeadRoute: false,
+    // Codes, states and tickets are in the query: it stays out of the log.
+    logSerializers: {
+      ...options.routeOptions.logSerializers,
+      req: withoutQuery(options.routeOptions.logSerializers?.req),
+    },
+  }
+  fastify.get(path(options.authorizePath), shared, (request, reply) => authorize(client, request, reply))
+  fastify.get(path(options.callbackPath), shared, (request, reply) => callback(client, request, reply))
+  if (!options.logout) return
+  if (!fastify.hasContentTypeParser('application/x-www-form-urlencoded')) {
+    fastify.addContentTypeParser(
+      'application/x-www-form-urlencoded',
+      { parseAs: 'string', bodyLimit: FORM_LIMIT },
+      (_request, body, done) => done(null, Object.fromEntries(new URLSearchParams(body as string))),
+    )
+  }
+  fastify.post(path(options.logoutPath), shared, (request, reply) => logout(client, request, reply))
+}
+
+function withoutQuery(serialize: ((value: unknown) => unknown) | undefined) {
+  return (request: FastifyRequest): unknown => {
+    const fields = (serialize?.(request) ?? {
+      method: request.method,
+      url: request.url,
+      host: request.host,
+      remoteAddress: request.ip,
+    }) as Record<string, unknown>
+    const url = String(fields.url ?? '')
+    return { ...fields, url: url.includes('?') ? `${url.slice(0, url.indexOf('?'))}?…` : url }
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * Callbacks that are being answered, or were a moment ago. A callback that comes twice, from a double click or a reload,
+ * joins the first one: the code can be exchanged only once, and trying again makes a strict provider revoke everything.
+ */
+import type { KeyRing } from '../keys/key-ring.js'
+import type { CredentialStore } from '../storage/storage.js'
+
+/** What a callback came to, apart from the response that says so. */
+export interface Completion {
+  /** Whose credentials these are: what the session is linked to. */
+  readonly user: string
+  /** The link's id, minted for this sign-in. */
+  readonly linkId: string
+  /** With `storage: 'session'`: the sealed record. */
+  readonly credentials?: string
+}
+
+interface Entry {
+  readonly promise: Promise<Completion | undefined>
+  settledAt: number | undefined
+}
+
+/** Milliseconds for which a finished callback can still be joined. */
+const REMEMBERED_FOR = 30_000
+/** Milliseconds after which nobody can come with the same flow any more. */
+const USED_FOR = 660_000
+const POLL_INTERVAL = 150
+const MAXIMUM = 10_000
+
+export class Completions {
+  readonly #entries = new Map<string, Entry>()
+  readonly #used: { key: string; at: number }[] = []
+  readonly #store: CredentialStore | undefined
+  readonly #prefix: string
+  readonly #keys: KeyRing
+  readonly #clock: () => number
+
+  /** @param store one that several processes share, so that they make one token request for a flow */
+  constructor(client: string, store: CredentialStore | undefined, keys: KeyRing, clock: () => number) {
+    this.#store = store?.shared === false ? undefined : store
+    this.#prefix = `used/${client}/`
+    this.#keys = keys
+    this.#clock = clock
+  }
+
+  /**
+   * Runs `complete` unless it ran already for this state, in this process or another one.
+   *
+   * @returns `first` for the one caller whose `complete` ran
+   */
+  async run(
+    hash: string,
+    timeout: number,
+    complete: () => Promise<Completion>,
+  ): Promise<{ completion: Completion; first: boolean } | undefined> {
+    this.#forget()
+    const known = this.#entries.get(hash)
+    if (known) {
+      const completion = await known.promise
+      return completion && { completion, first: false }
+    }
+    let first = true
+    const promise = (async () => {
+      const claimed = await this.#claim(hash).catch((error: unknown) => {
+        // Nothing was sent: the same callback may come again.
+        this.#entries.delete(hash)
+        throw error
+      })
+      if (claimed) {
+        const completion = await complete()
+        await this.#publish(hash, completion)
+        return completion
+      }
+      first = false
+      return this.#wait(hash, timeout)
+    })()
+    const entry: Entry = { promise, settledAt: undefined }
+    this.#entries.set(hash, entry)
+    const settle = () => {
+      entry.settledAt = this.#clock()
+    }
+    promise.then(settle, settle)
+    const completion = await promise
+    return completion && { completion, first }
+  }
+
+  async #claim(hash: string): Promise<boolean> {
+    if (!this.#store) return true
+    const key = this.#prefix + hash
+    const claimed = (await this.#store.put(key, '', 0)) !== false
+    if (claimed) this.#used.push({ key, at: this.#clock() })
+    return claimed
+  }
+
+  async #publish(hash: string, completion: Completion): Promise<void> {
+    const sealed = this.#store && (await this.#keys.seal('outcome', [this.#prefix, hash], JSON.stringify(completion)))
+    // Only a repeated callback in another process misses it; this one has its answer.
+    if (sealed) await this.#store?.put(this.#prefix + hash, sealed).catch(() => {})
+  }
+
+  async #wait(hash: string, timeout: number): Promise<Completion | undefined> {
+    for (let waited = 0; waited < timeout; waited += POLL_INTERVAL) {
+      const stored = await this.#store?.get(this.#prefix + hash)
+      if (stored?.value) {
+        return JSON.parse(await this.#keys.open('outcome', [this.#prefix, hash], stored.value))
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL))
+    }
+    return undefined
+  }
+
+  #forget(): void {
+    const now = this.#clock()
+    for (const [hash, { settledAt }] of this.#entries) {
+      const over = settledAt !== undefined && now - settledAt > REMEMBERED_FOR
+      // Oldest first: what is behind a younger one cannot be older.
+      if (!over && this.#entries.size < MAXIMUM) break
+      this.#entries.delete(hash)
+    }
+    while (this.#used[0] && now - this.#used[0].at > USED_FOR) {
+      const { key } = this.#used.shift() as { key: string }
+      this.#store?.delete(key).catch(() => {})
+    }
+  }
+}

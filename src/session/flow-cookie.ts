@@ -1,0 +1,116 @@
+/**
+ * Pending authorization requests: one sealed cookie each, named after its state. Nothing is kept on the server, so nothing
+ * has to be found, locked or cleaned up there, and any number of tabs can be on their way at once.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AuthorizationRequest } from '../flows/authorization-code.js'
+import type { KeyRing } from '../keys/key-ring.js'
+import type { CookieJar } from './cookies.js'
+
+/** An authorization request that is on its way, with everything needed to judge the answer. */
+export interface PendingFlow extends AuthorizationRequest {
+  /** Name of the client that started it. */
+  readonly client: string
+  /** A sign-in says who somebody is; a grant adds to the credentials of somebody already known. */
+  readonly intent: 'sign-in' | 'grant'
+  readonly returnUrl: string
+  /** The random value in the session that started it. */
+  readonly binding: string
+  /** Whether that session was new: another tab of the same browser may then have been given another one. */
+  readonly fresh: boolean
+  /** The app's user at the start, where the app has users of its own. */
+  readonly user?: string
+  /** The identity that a grant is for. */
+  readonly identity?: string
+  /** Scopes that the person is asked for the sake of; the rest comes along. */
+  readonly needed: readonly string[]
+  /** Whether the account is to be added to those of the user. */
+  readonly another?: boolean
+  /** Whether consent was already asked for a second time, for want of a refresh token. */
+  readonly reconsented?: boolean
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
+}
+
+/** Milliseconds that a person may take at the provider. */
+export const FLOW_LIFETIME = 600_000
+const MAXIMUM_FLOWS = 5
+const MAXIMUM_BYTES = 6_144
+const MAXIMUM_COOKIE = 3_900
+
+export class FlowCookies {
+  readonly #keys: KeyRing
+  readonly #cookies: CookieJar
+  readonly #clock: () => number
+
+  constructor(keys: KeyRing, cookies: CookieJar, clock: () => number) {
+    this.#keys = keys
+    this.#cookies = cookies
+    this.#clock = clock
+  }
+
+  /** Puts a flow into a cookie of its own, dropping the oldest ones where there are too many. */
+  async save(request: FastifyRequest, reply: FastifyReply, flow: PendingFlow): Promise<void> {
+    let value = await this.#seal(flow)
+    // A return URL is a convenience; a cookie that the browser drops is the end of the flow.
+    if (value.length > MAXIMUM_COOKIE) value = await this.#seal({ ...flow, returnUrl: '/' })
+    const hash = hashState(flow.state)
+    const name = `${FLOW}${Math.floor(flow.startedAt / 1000).toString(36)}.${hash.slice(0, 12)}`
+    let bytes = value.length
+    for (const [index, other] of this.#pending(request).entries()) {
+      bytes += other.size
+      if (index + 1 >= MAXIMUM_FLOWS || bytes > MAXIMUM_BYTES) this.#cookies.clear(reply, other.name)
+    }
+    this.#cookies.set(reply, name, value, FLOW_LIFETIME / 1000)
+  }
+
+  /** The flow that a state answers, if this browser started it and it is not too old. */
+  async find(
+    request: FastifyRequest,
+    client: string,
+    state: string,
+  ): Promise<{ name: string; flow: PendingFlow } | undefined> {
+    const hash = hashState(state)
+    const pending = this.#pending(request).find(({ name }) => name.endsWith(`.${hash.slice(0, 12)}`))
+    const sealed = pending && this.#cookies.get(request, pending.name)
+    if (!pending || !sealed) return undefined
+    let flow: PendingFlow
+    try {
+      flow = JSON.parse(await this.#keys.open('flow', [], sealed))
+    } catch {
+      return undefined
+    }
+    if (!timingSafeEqual(Buffer.from(hashState(flow.state)), Buffer.from(hash))) return undefined
+    const age = this.#clock() - flow.startedAt
+    if (flow.client !== client || !(age < FLOW_LIFETIME)) return undefined
+    return { name: pending.name, flow }
+  }
+
+  clear(reply: FastifyReply, name: string): void {
+    this.#cookies.clear(reply, name)
+  }
+
+  #seal(flow: PendingFlow): Promise<string> {
+    return this.#keys.seal('flow', [], JSON.stringify(flow))
+  }
+
+  /** Newest first. */
+  #pending(request: FastifyRequest): { name: string; size: number; time: number }[] {
+    const prefix = this.#cookies.prefix + FLOW
+    return Object.entries(this.#cookies.all(request))
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, value]) => ({
+        name: name.slice(this.#cookies.prefix.length),
+        size: name.length + (value?.length ?? 0),
+        time: Number.parseInt(name.slice(prefix.length), 36) || 0,
+      }))
+      .sort((a, b) => b.time - a.time)
+  }
+}
+
+const FLOW = 'flow.'
+
+export function hashState(state: string): string {
+  return createHash('sha256').update(state).digest('base64url')
+}

@@ -1,0 +1,83 @@
+/** Sends a person to the provider: makes an authorization request and remembers what its answer has to fit. */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Client } from '../client.js'
+import { authorizationUrl } from '../flows/authorization-code.js'
+import type { PendingFlow } from './flow-cookie.js'
+import { checkSessionCookie, ensureBinding, readBinding } from './session.js'
+
+export interface StartFlow {
+  readonly intent: PendingFlow['intent']
+  /** What the person is asked for the sake of, besides the client's own scopes. */
+  readonly needed: readonly string[]
+  /** What was granted before. */
+  readonly granted: readonly string[]
+  readonly returnUrl: string
+  /** The app's user, where the app has users of its own. */
+  readonly user: string | undefined
+  /** The identity that a grant is for. */
+  readonly identity: string | undefined
+  /** Whether the account is to be added to those of the user. */
+  readonly another?: boolean
+  readonly prompt?: string | undefined
+  readonly loginHint?: string | undefined
+  /** Asks for consent again, for want of a refresh token. */
+  readonly reconsent?: boolean
+}
+
+/** @throws {SessionCookieError} {@link SessionRequiredError} {@link ProviderUnavailableError} {@link OptionError} */
+export async function startFlow(
+  client: Client,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  start: StartFlow,
+): Promise<FastifyReply> {
+  const { options } = client
+  const { provider } = options
+  checkSessionCookie(request)
+  const redirectUri = client.redirectUri(request)
+  const offline = await offlineAccess(client)
+  const granted = options.includeGrantedScopes ? start.granted : []
+  const scopes = provider.scopes.union(options.scopes, granted, start.needed, offline.scopes)
+  const prompt = start.reconsent ? 'consent' : (start.prompt ?? options.authorizationParams.prompt ?? offline.prompt)
+  const { url, request: authorization } = await authorizationUrl(provider, {
+    redirectUri,
+    scopes,
+    params: {
+      ...(options.includeGrantedScopes ? provider.options.incrementalParams : {}),
+      ...offline.params,
+      ...options.authorizationParams,
+      ...(prompt ? { prompt } : {}),
+      ...(start.loginHint ? { login_hint: start.loginHint } : {}),
+    },
+  })
+  const fresh = readBinding(request) === undefined
+  await client.flowCookies.save(request, reply, {
+    ...authorization,
+    client: client.name,
+    intent: start.intent,
+    returnUrl: start.returnUrl,
+    binding: ensureBinding(request),
+    fresh,
+    ...(start.user === undefined ? {} : { user: start.user }),
+    ...(start.identity === undefined ? {} : { identity: start.identity }),
+    needed: provider.scopes.union(options.scopes, start.needed),
+    ...(start.another ? { another: true } : {}),
+    ...(start.reconsent ? { reconsented: true } : {}),
+    startedAt: options.clock(),
+  })
+  reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
+  return reply.redirect(url, 302)
+}
+
+/** How lasting access is asked for. OpenID Connect Core section 11 wants `prompt=consent` with `offline_access`. */
+async function offlineAccess({
+  options,
+}: Client): Promise<{ scopes: string[]; params?: Readonly<Record<string, string>>; prompt?: string }> {
+  if (options.offline === false) return { scopes: [] }
+  const { offline } = options.provider.options
+  if (offline)
+    return { scopes: offline.scope ? [offline.scope] : [], ...(offline.params ? { params: offline.params } : {}) }
+  const { scopes_supported: supported } = await options.provider.metadata()
+  const wanted = supported?.includes('offline_access') || options.scopes.includes('offline_access')
+  return wanted ? { scopes: ['offline_access'], prompt: 'consent' } : { scopes: [] }
+}

@@ -1,0 +1,97 @@
+/**
+ * `storage: 'session'`: one user's record, sealed, in the session of the request. Promises one refresh per token within this
+ * process only: two requests of one session have a copy of it each, so what one refreshed is kept for those that come with
+ * the old copy.
+ */
+import { createHash } from 'node:crypto'
+import type { CredentialRecord } from '../credentials/record.js'
+import type { RecordSealer, Vault } from '../credentials/vault.js'
+
+/** The session of one request, as far as it concerns us. */
+export interface SessionSlot {
+  /** The opaque id in the session that the record belongs to. */
+  readonly id: string
+  read(): string | undefined
+  /** Puts the sealed record into the session, or takes it out, and has the session saved. */
+  write(sealed: string | undefined): Promise<void>
+}
+
+/** Milliseconds for which a copy that was overtaken is still recognized. */
+const REPLAY_FOR = 30_000
+const MAXIMUM = 10_000
+
+/** A vault over one request's session. `adopt` brings the request's own copy up to date with a refresh made elsewhere. */
+export interface SessionVault extends Vault {
+  adopt(record: CredentialRecord): Promise<void>
+}
+
+export class SessionStorage {
+  readonly #sealer: RecordSealer
+  readonly #clock: () => number
+  /** Records by the digest of the tokens that they replaced. */
+  readonly #replay = new Map<string, { record: CredentialRecord; until: number }>()
+  /** Ids that ended by sign-out or revocation: nothing may be written for them any more. */
+  readonly #ended = new Set<string>()
+
+  constructor(sealer: RecordSealer, clock: () => number) {
+    this.#sealer = sealer
+    this.#clock = clock
+  }
+
+  async vault(slot: SessionSlot): Promise<SessionVault> {
+    const sealed = slot.read()
+    let current = sealed === undefined ? undefined : await this.#sealer.open(slot.id, sealed)
+    if (this.#ended.has(slot.id)) current = undefined
+    const write = async (record: CredentialRecord): Promise<number | false> => {
+      if (this.#ended.has(slot.id)) return false
+      await slot.write(await this.#sealer.seal(slot.id, record))
+      if (current && current !== record) this.#keep(digest(current), record)
+      current = record
+      return 1
+    }
+    const replayed = current && this.#replay.get(digest(current))
+    if (replayed && this.#clock() < replayed.until) await write(replayed.record)
+    return {
+      id: `session/${current ? digest(current) : slot.id}`,
+      journaled: false,
+      read: async () => (current && !this.#ended.has(slot.id) ? { record: current, generation: 1 } : undefined),
+      write,
+      adopt: async (record) => {
+        if (record !== current) await write(record)
+      },
+      delete: async () => {
+        this.end(slot.id)
+        const existed = current !== undefined
+        current = undefined
+        await slot.write(undefined)
+        return existed
+      },
+    }
+  }
+
+  /** Nothing is read or written for that id any more, also by requests that are under way. */
+  end(id: string): void {
+    if (this.#ended.size >= MAXIMUM) this.#ended.delete(this.#ended.values().next().value as string)
+    this.#ended.add(id)
+  }
+
+  /** Seals a record for a session that is about to be linked to it. */
+  seal(id: string, record: CredentialRecord): Promise<string> {
+    return this.#sealer.seal(id, record)
+  }
+
+  #keep(key: string, record: CredentialRecord): void {
+    const now = this.#clock()
+    for (const [old, { until }] of this.#replay) {
+      if (now < until && this.#replay.size < MAXIMUM) break
+      this.#replay.delete(old)
+    }
+    this.#replay.set(key, { record, until: now + REPLAY_FOR })
+  }
+}
+
+/** Names a set of tokens without being one: maps that outlive a request hold no refresh token as key. */
+function digest({ accounts }: CredentialRecord): string {
+  const tokens = accounts.map(({ tokens }) => `${tokens.accessToken} ${tokens.refreshToken}`)
+  return createHash('sha256').update(tokens.join('\n')).digest('base64url')
+}
