@@ -861,5 +861,9 @@ it('prints nothing, neither here nor in all the tests above', async () => {
   server.faults.token = 'lost_answer'
   await refresh(server, tokens.refresh_token).catch(() => {})
   await fetch(`${server.issuer}/nothing/here`)
+  server.autoApprove = undefined
+  const browser = new Browser()
+  const signIn = await browser.open(authorizationUrl(server).url)
+  await browser.submit(signIn, { username: 'x'.repeat(70_000) }).catch(() => {})
   expect(printed.flatMap((spy) => spy.mock.calls)).toEqual([])
 })

@@ -43,6 +43,9 @@ export type EndpointFault = 'down' | 'hang' | 'slow' | '500' | 'html' | { readon
  *
  * @example
  * ```ts
+ * import { startAuthorizationServer } from 'fastify-oauth2client/testing'
+ *
+ * const server = await startAuthorizationServer()
  * server.faults.token = '503'
  * // every request to the token endpoint fails …
  * server.faults.token = undefined

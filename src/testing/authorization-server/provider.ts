@@ -39,8 +39,6 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
     claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
     clientBasedCORS: () => false,
     clients: clients.map(clientMetadata),
-    // Tokens have to expire to the second, or tests with short lifetimes would wait for the tolerance.
-    clockTolerance: 0,
     conformIdTokenClaims: false,
     cookies: {
       keys: [randomBytes(32).toString('base64url')],
@@ -115,7 +113,7 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
     if (how !== undefined) await autoApproveRequest(ctx, how, desk, oidc.errors.AccessDenied)
   }
 
-  // Koa prints errors nobody listens for, such as connections that a fault cut.
+  // Koa prints errors nobody listens for, such as forms that never end.
   provider.silent = true
   if (googleHabits) refreshTokens.watch(provider, storage)
   allowLocalRedirects(provider, clients)

@@ -1,0 +1,324 @@
+/** Reads options as they were written, once, and decides everything that can be decided before the first request. */
+import { randomBytes } from 'node:crypto'
+import { OptionError } from './errors.js'
+import { PROTECTED_PARAMS } from './flows/authorization-code.js'
+import { type ClientSecrets, loadClientSecrets } from './flows/client-secrets.js'
+import { KeyRing } from './keys/key-ring.js'
+import type { OAuth2ClientOptions, ResolvedOptions } from './options.js'
+import { isLoopback, isSecureUrl } from './provider/http.js'
+import type { ProviderOptions } from './provider/preset.js'
+import { google, isGoogleEndpoint } from './provider/presets/google.js'
+import { Provider } from './provider/provider.js'
+import { parseScopes } from './provider/scopes.js'
+import { parseReturnUrl } from './session/return-url.js'
+import type { CredentialStore } from './storage/storage.js'
+
+type Kind = 'string' | 'boolean' | 'function' | 'object' | 'any'
+
+// The list of known options doubles as the check of their types.
+const KNOWN: Readonly<Record<keyof OAuth2ClientOptions, Kind>> = {
+  name: 'string',
+  provider: 'object',
+  clientId: 'string',
+  clientSecret: 'string',
+  clientSecretsFile: 'string',
+  clientAuthentication: 'any',
+  baseUrl: 'string',
+  redirectUri: 'string',
+  scopes: 'any',
+  optionalScopes: 'any',
+  includeGrantedScopes: 'boolean',
+  offline: 'any',
+  authorizePath: 'string',
+  callbackPath: 'string',
+  logoutPath: 'string',
+  routes: 'boolean',
+  logout: 'boolean',
+  routeOptions: 'object',
+  storage: 'any',
+  encryptionKeys: 'any',
+  userKey: 'function',
+  loginPath: 'string',
+  resolveUser: 'function',
+  accountSwitch: 'any',
+  allowedOrigins: 'any',
+  authorizationParams: 'object',
+  onAuthorized: 'function',
+  onError: 'function',
+  onCredentialsChanged: 'function',
+  refreshBeforeExpiry: 'any',
+  backgroundRefresh: 'boolean',
+  fetch: 'function',
+  timeout: 'any',
+  clock: 'function',
+  hook: 'any',
+}
+
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  prefix:
+    'is ignored by Fastify for plugins like this one. Register it inside a context that has the prefix, or set authorizePath and callbackPath.',
+  logLevel: 'belongs into "routeOptions".',
+  logSerializers: 'belongs into "routeOptions".',
+  scope: 'is called "scopes".',
+  issuer: 'belongs into "provider": { issuer: "https://..." }.',
+  redirectURI: 'is called "redirectUri".',
+  callbackUri: 'is called "redirectUri".',
+  clientSecrets: 'is called "clientSecretsFile".',
+  store: 'is called "storage".',
+}
+
+/**
+ * Reads raw options once and decides everything that can be decided before the first request.
+ *
+ * @param prefix the prefix of the Fastify context that the routes will be in
+ * @throws {OptionError} {@link ClientSecretsError}
+ */
+export function resolveOptions(raw: OAuth2ClientOptions, prefix = ''): ResolvedOptions {
+  checkKnown(raw)
+  const production = process.env.NODE_ENV === 'production'
+  const name = raw.name ?? 'oauth2'
+  if (!/^[A-Za-z_$][\w$]*$/.test(name))
+    throw new OptionError('name', 'must be a JavaScript identifier, such as "github".')
+  const secrets = raw.clientSecretsFile === undefined ? undefined : loadClientSecrets(raw.clientSecretsFile)
+  const clientId = raw.clientId ?? secrets?.clientId
+  if (!clientId) throw new OptionError('clientId', 'is required: set it, or set clientSecretsFile.')
+  // A secret belongs to one id: that of the file is of no use with another id.
+  const clientSecret =
+    raw.clientSecret ??
+    (raw.clientId === undefined || raw.clientId === secrets?.clientId ? secrets?.clientSecret : undefined)
+  const providerOptions = raw.provider ?? (secrets && providerFrom(secrets))
+  if (!providerOptions)
+    throw new OptionError('provider', 'is required: a preset such as google(), or { issuer: "https://..." }.')
+  const provider = new Provider({
+    provider: providerOptions,
+    clientId,
+    clientSecret,
+    clientAuthentication: raw.clientAuthentication,
+    fetch: raw.fetch,
+    timeout: positive('timeout', raw.timeout),
+    clock: raw.clock,
+  })
+  const path = (option: 'authorizePath' | 'callbackPath' | 'logoutPath', fallback: string) => {
+    const value = raw[option] ?? fallback
+    if (!/^\/[\w\-./~]*$/.test(value))
+      throw new OptionError(option, `must be a path without parameters, such as "${fallback}".`)
+    return prefix + value
+  }
+  const suffix = name === 'oauth2' ? '' : `/${name}`
+  const callbackPath = path('callbackPath', `/oauth2callback${suffix}`)
+  const scopes =
+    raw.scopes === undefined ? (usesOpenId(providerOptions) ? ['openid', 'email'] : []) : parseScopes(raw.scopes)
+  if (scopes.includes('openid') && providerOptions.token_endpoint && !providerOptions.jwks_uri) {
+    throw new OptionError('provider', 'needs jwks_uri to verify ID tokens, or take "openid" out of "scopes".')
+  }
+  const { keys, temporary } = resolveKeys(raw, clientSecret, production)
+  const resolved: ResolvedOptions = {
+    name,
+    provider,
+    clientSecrets: secrets,
+    ...resolveRedirect(raw, callbackPath, secrets, production),
+    scopes,
+    optionalScopes: parseScopes(raw.optionalScopes, 'optionalScopes'),
+    includeGrantedScopes: raw.includeGrantedScopes ?? true,
+    offline: oneOf('offline', raw.offline, ['preferred', 'required', false]),
+    authorizePath: path('authorizePath', `/oauth2authorize${suffix}`),
+    callbackPath,
+    logoutPath: path('logoutPath', `/oauth2logout${suffix}`),
+    routes: raw.routes ?? true,
+    logout: raw.logout ?? raw.userKey === undefined,
+    routeOptions: raw.routeOptions ?? {},
+    store: resolveStore(raw.storage),
+    keys,
+    temporaryKeys: temporary,
+    userKey: raw.userKey,
+    loginPath: raw.loginPath === undefined ? undefined : loginPath(raw.loginPath),
+    resolveUser: raw.resolveUser,
+    accountSwitch: oneOf('accountSwitch', raw.accountSwitch, ['replace', 'refuse']),
+    allowedOrigins: resolveOrigins(raw.allowedOrigins, providerOptions),
+    authorizationParams: checkParams(raw.authorizationParams ?? {}),
+    onAuthorized: raw.onAuthorized,
+    onError: raw.onError,
+    onCredentialsChanged: raw.onCredentialsChanged,
+    refreshBeforeExpiry: positive('refreshBeforeExpiry', raw.refreshBeforeExpiry, 0) ?? 60,
+    backgroundRefresh: raw.backgroundRefresh ?? true,
+    clock: provider.clock,
+    hook: oneOf('hook', raw.hook, ['onRequest', 'preValidation', 'preHandler']),
+  }
+  return Object.freeze(resolved)
+}
+
+function checkKnown(raw: OAuth2ClientOptions): void {
+  for (const [option, value] of Object.entries(raw)) {
+    // Fastify adds an empty prefix of its own in some set-ups.
+    if (value === undefined || (option === 'prefix' && value === '')) continue
+    if (!Object.hasOwn(KNOWN, option)) {
+      throw new OptionError(option, ELSEWHERE[option] ?? `is not known. Known are: ${Object.keys(KNOWN).join(', ')}.`)
+    }
+    const kind = KNOWN[option as keyof OAuth2ClientOptions]
+    const actual = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
+    if (kind !== 'any' && actual !== kind) throw new OptionError(option, `must be a ${kind}, and is ${actual}.`)
+    if (kind === 'string' && value === '')
+      throw new OptionError(option, 'is empty. Is an environment variable not set?')
+  }
+}
+
+function providerFrom({ authUri, tokenUri, raw }: ClientSecrets): ProviderOptions {
+  if (isGoogleEndpoint(authUri) && isGoogleEndpoint(tokenUri)) return google()
+  const optional = ['jwks_uri', 'userinfo_endpoint', 'revocation_endpoint', 'end_session_endpoint'] as const
+  return {
+    // The file has no place for an issuer; without one, the origin has to do, and no ID token is asked for.
+    issuer: typeof raw.issuer === 'string' ? raw.issuer : new URL(authUri).origin,
+    authorization_endpoint: authUri,
+    token_endpoint: tokenUri,
+    ...Object.fromEntries(optional.filter((name) => typeof raw[name] === 'string').map((name) => [name, raw[name]])),
+  }
+}
+
+function usesOpenId(provider: ProviderOptions): boolean {
+  return !provider.token_endpoint || provider.jwks_uri !== undefined
+}
+
+function resolveRedirect(
+  raw: OAuth2ClientOptions,
+  callbackPath: string,
+  secrets: ClientSecrets | undefined,
+  production: boolean,
+): { baseUrl: URL | undefined; redirectUri: string | undefined } {
+  if (raw.baseUrl !== undefined && raw.redirectUri !== undefined) {
+    throw new OptionError('redirectUri', 'and "baseUrl" exclude each other; set one of them.')
+  }
+  const option = raw.redirectUri === undefined ? 'baseUrl' : 'redirectUri'
+  const value = raw[option]
+  if (value === undefined) {
+    if (production) {
+      throw new OptionError(
+        'baseUrl',
+        'is required in production: the public origin of the app, such as "https://app.example.com".',
+      )
+    }
+    return { baseUrl: undefined, redirectUri: undefined }
+  }
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (!url || !isSecureUrl(url)) {
+    throw new OptionError(option, 'must be an https URL (http only on localhost), such as "https://app.example.com".')
+  }
+  if (url.search || url.hash || url.username)
+    throw new OptionError(option, 'must have no query, fragment or user name.')
+  let base = url
+  let redirectUri = value
+  if (option === 'redirectUri') {
+    if (!url.pathname.endsWith(callbackPath)) {
+      throw new OptionError(
+        'redirectUri',
+        `has the path ${url.pathname}, but the callback route is ${callbackPath}. Set callbackPath accordingly.`,
+      )
+    }
+    base = new URL(url.pathname.slice(0, url.pathname.length - callbackPath.length) || '/', url)
+  } else {
+    redirectUri = url.origin + url.pathname.replace(/\/+$/, '') + callbackPath
+  }
+  checkRegistered(redirectUri, secrets)
+  return { baseUrl: base, redirectUri }
+}
+
+/**
+ * The provider would refuse a redirect URI that is not registered, on a page of its own that explains little.
+ *
+ * @throws {OptionError}
+ */
+export function checkRegistered(redirectUri: string, secrets: ClientSecrets | undefined): void {
+  if (!secrets || secrets.redirectUris.length === 0 || secrets.redirectUris.includes(redirectUri)) return
+  const url = new URL(redirectUri)
+  // RFC 8252 section 7.3: programs on people's machines may use any port of the loopback interface.
+  if (secrets.type === 'installed' && isLoopback(url.hostname)) return
+  throw new OptionError(
+    'baseUrl',
+    `makes the callback ${redirectUri}, which is not among the redirect_uris of the client secrets file: ${secrets.redirectUris.join(', ')}`,
+  )
+}
+
+function resolveStore(storage: OAuth2ClientOptions['storage']): CredentialStore | undefined {
+  if (storage === undefined || storage === 'session') return undefined
+  const store = storage as Partial<CredentialStore> | null
+  if (
+    typeof store === 'object' &&
+    store &&
+    ['get', 'put', 'delete'].every((m) => typeof store[m as 'get'] === 'function')
+  ) {
+    return store as CredentialStore
+  }
+  throw new OptionError('storage', 'must be "session" or a credential store, such as memoryStore().')
+}
+
+function resolveKeys(
+  { encryptionKeys, storage }: OAuth2ClientOptions,
+  clientSecret: string | undefined,
+  production: boolean,
+): { keys: KeyRing; temporary: boolean } {
+  if (encryptionKeys !== undefined) {
+    const list =
+      typeof encryptionKeys === 'string' || encryptionKeys instanceof Uint8Array ? [encryptionKeys] : encryptionKeys
+    if (!Array.isArray(list) || !list.every((key) => typeof key === 'string' || key instanceof Uint8Array)) {
+      throw new OptionError('encryptionKeys', 'must be a key or an array of keys; a key is a string or bytes.')
+    }
+    return { keys: new KeyRing(list), temporary: false }
+  }
+  if (typeof storage === 'object' && storage?.shared !== false) {
+    throw new OptionError(
+      'encryptionKeys',
+      'is required with a store that others can read. Make a key with: node -p "crypto.randomBytes(32).toString(\'base64url\')"',
+    )
+  }
+  // Long enough for the key ring whatever its own length: what protects it is the secret's randomness, not this text.
+  if (clientSecret) return { keys: new KeyRing([`derived from the client secret: ${clientSecret}`]), temporary: false }
+  if (production) throw new OptionError('encryptionKeys', 'is required for a client without a secret.')
+  return { keys: new KeyRing([randomBytes(32)]), temporary: true }
+}
+
+function resolveOrigins(allowed: readonly string[] | undefined, provider: ProviderOptions): string[] {
+  if (allowed !== undefined && !Array.isArray(allowed))
+    throw new OptionError('allowedOrigins', 'must be an array of origins.')
+  for (const origin of allowed ?? []) {
+    const url =
+      typeof origin === 'string' && URL.canParse(origin.replace('//*.', '//'))
+        ? new URL(origin.replace('//*.', '//'))
+        : undefined
+    if (url?.pathname !== '/' || url.search || !isSecureUrl(url)) {
+      throw new OptionError(
+        'allowedOrigins',
+        `holds something that is not an https origin: ${String(origin).slice(0, 80)}`,
+      )
+    }
+  }
+  const list = [...(allowed ?? []), ...(provider.apiOrigins ?? []), new URL(provider.issuer).origin]
+  return [...new Set(list.map((origin) => origin.replace(/\/$/, '')))]
+}
+
+function checkParams(params: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  for (const [name, value] of Object.entries(params)) {
+    if (PROTECTED_PARAMS.has(name)) throw new OptionError('authorizationParams', `may not set "${name}".`)
+    if (typeof value !== 'string') throw new OptionError('authorizationParams', `"${name}" must be a string.`)
+  }
+  return { ...params }
+}
+
+function loginPath(value: string): string {
+  const path = parseReturnUrl(value)
+  if (path === undefined) throw new OptionError('loginPath', 'must be a path of this app, such as "/login".')
+  return path
+}
+
+function positive(option: string, value: unknown, minimum = 1): number | undefined {
+  if (value === undefined) return undefined
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < minimum) {
+    throw new OptionError(option, `must be a number of at least ${minimum}.`)
+  }
+  return value
+}
+
+/** The first one allowed is the default. */
+function oneOf<const T extends readonly unknown[]>(option: string, value: unknown, allowed: T): T[number] {
+  if (value === undefined) return allowed[0]
+  if (allowed.includes(value)) return value
+  throw new OptionError(option, `must be one of ${allowed.map((v) => JSON.stringify(v)).join(', ')}.`)
+}

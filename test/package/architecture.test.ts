@@ -1,0 +1,73 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+
+const src = fileURLToPath(new URL('../../src', import.meta.url))
+const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+
+/** What each room may import from, besides itself. Types count too: a type says what one knows about. */
+const RULES: Record<string, readonly string[]> = {
+  errors: [],
+  keys: ['errors'],
+  provider: ['errors', 'credentials/record'],
+  flows: ['errors', 'provider', 'credentials/record'],
+  xsrf: [],
+  storage: ['errors', 'credentials'],
+  credentials: ['errors', 'keys', 'provider', 'flows', 'storage/storage'],
+  session: ['errors', 'keys', 'provider', 'flows', 'credentials', 'storage', 'client'],
+  guards: ['errors', 'provider', 'session', 'client', 'lookup', 'request'],
+  routes: ['errors', 'provider', 'flows', 'credentials', 'session', 'guards', 'xsrf', 'client', 'lookup', 'options'],
+  testing: ['errors', 'storage/storage'],
+}
+
+/** The only ones that know Fastify. */
+const FASTIFY = /^(plugin|options|client|lookup|request|index)\.ts$|^(guards|routes|session)\//
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(src, file), 'utf8')
+  return [...text.matchAll(/^(?:import|export)\b[^'"]*?from '([^']+)'/gms)].map((match) => match[1] as string)
+}
+
+function roomOf(path: string): string {
+  return path.includes('/') ? path.slice(0, path.indexOf('/')) : path.replace(/\.ts$/, '')
+}
+
+test('imports go one way', () => {
+  for (const file of files) {
+    const allowed = RULES[roomOf(file)]
+    if (!allowed) continue
+    for (const imported of importsOf(file).filter((name) => name.startsWith('.'))) {
+      const target = relative(src, resolve(src, dirname(file), imported)).replace(/\.js$/, '')
+      if (roomOf(target) === roomOf(file)) continue
+      expect(
+        allowed.some((room) => target === room || target.startsWith(`${room}/`)),
+        `${file} imports ${target}`,
+      ).toBe(true)
+    }
+  }
+})
+
+test('only the outer rooms know Fastify', () => {
+  for (const file of files.filter((name) => !FASTIFY.test(name))) {
+    expect(importsOf(file), file).not.toContain('fastify')
+  }
+})
+
+test('nothing imports a package that users may not have, except lazily', () => {
+  const required = Object.keys(JSON.parse(readFileSync(join(src, '../package.json'), 'utf8')).dependencies)
+  for (const file of files) {
+    const text = readFileSync(join(src, file), 'utf8')
+    const values = [...text.matchAll(/^import (?!type\b)[^'"]*?from '([^'.][^']*)'/gms)].map(
+      (match) => match[1] as string,
+    )
+    for (const name of values.filter((value) => !value.startsWith('node:') && value !== 'fastify')) {
+      expect(required, `${file} imports ${name}`).toContain(name)
+    }
+  }
+})
+
+test('src/index.ts re-exports and nothing else', () => {
+  const text = readFileSync(join(src, 'index.ts'), 'utf8')
+  expect(text.replace(/export (type )?(\{[^}]*\}|\*) from '[^']+'/g, '').trim()).toBe('')
+})
