@@ -12,7 +12,7 @@ import type { RevocationOutcome } from './flows/revocation.js'
 import type { GuardConfig, OAuth2Client } from './plugin.js'
 import { parseScopes, type ScopeInput } from './provider/scopes.js'
 import { endLink } from './session/link.js'
-import { ensureBinding, persistSession, readLink, writeLink } from './session/session.js'
+import { ensureBinding, isEncrypted, persistSession, readLink, writeLink } from './session/session.js'
 import { sealTicket } from './session/ticket.js'
 import type { SessionVault } from './storage/session-storage.js'
 import { createXsrfToken } from './xsrf/token.js'
@@ -56,12 +56,18 @@ export interface Revoked {
 
 /** The stored credentials of one user. Members that are not promises need a guard, or `load()`, before them. */
 export class UserOAuth2 implements TokenSource {
+  /** @internal */
   protected readonly client: Client
+  /** @internal */
   protected vault: Vault | undefined
+  /** @internal */
   protected snapshot: Snapshot | undefined
+  /** @internal */
   protected loaded = false
+  /** @internal */
   protected accountId: string | undefined
 
+  /** @internal */
   constructor(client: Client, vault?: Vault, accountId?: string) {
     this.client = client
     this.vault = vault
@@ -190,13 +196,13 @@ export class UserOAuth2 implements TokenSource {
     return outcome
   }
 
-  /** Makes the access token usable, or throws what a guard answers with. */
+  /** Makes the access token usable, or throws what a guard answers with. @internal */
   async ensureUsable(rejected?: string): Promise<void> {
     if (!this.vault) throw new CredentialsRequiredError()
     this.snapshot = await this.client.manager.usable(this.vault, this.snapshot, { account: this.accountId, rejected })
   }
 
-  /** The account in question. */
+  /** The account in question. @internal */
   get current(): Account | undefined {
     this.assertLoaded()
     return accountOf(this.snapshot?.record, this.accountId)
@@ -207,11 +213,12 @@ export class UserOAuth2 implements TokenSource {
     return account && isUsable(account, this.client.options.clock()) ? account : undefined
   }
 
+  /** @internal */
   protected assertLoaded(): void {
     if (!this.loaded) throw new NotLoadedError(this.client.name)
   }
 
-  /** A place for requests to note that credentials died while they were used. */
+  /** A place for requests to note that credentials died while they were used. @internal */
   protected failing<T>(use: () => Promise<T>): Promise<T> {
     return use()
   }
@@ -234,31 +241,32 @@ export interface AuthorizeUrlOptions {
 /** `request.oauth2`: the credentials of whoever makes the request. */
 export class RequestOAuth2 extends UserOAuth2 {
   readonly #request: FastifyRequest
-  /** Known once a guard or `oauthAware()` ran. */
+  /** Known once a guard or `oauthAware()` ran. @internal */
   reply: FastifyReply | undefined
-  /** The app's user, or whoever signed in; known after `load()`. */
+  /** The app's user, or whoever signed in; known after `load()`. @internal */
   user: string | undefined
-  /** Called with an error that `getAccessToken` or `fetch` threw into the handler. */
+  /** Called with an error that `getAccessToken` or `fetch` threw into the handler. @internal */
   onFailure: ((error: unknown) => void) | undefined
 
+  /** @internal */
   constructor(client: Client, request: FastifyRequest) {
     super(client)
     this.#request = request
   }
 
-  /** Whether this is the state of that client: a request can have one for each. */
+  /** Whether this is the state of that client: a request can have one for each. @internal */
   belongsTo(client: Client): boolean {
     return this.client === client
   }
 
-  /** Has the next use read everything again: a callback has just changed it. */
+  /** Has the next use read everything again: a callback has just changed it. @internal */
   forget(): void {
     this.loaded = false
     this.vault = undefined
     this.snapshot = undefined
   }
 
-  /** Makes one of the connected accounts the one that all members are about. */
+  /** Makes one of the connected accounts the one that all members are about. @internal */
   select(accountId: string | undefined): void {
     this.accountId = accountId
   }
@@ -273,6 +281,7 @@ export class RequestOAuth2 extends UserOAuth2 {
     return super.load()
   }
 
+  /** @internal */
   override async ensureUsable(rejected?: string): Promise<void> {
     await super.ensureUsable(rejected)
     // Another request of this session may have refreshed: then this one has to carry the result home too.
@@ -317,6 +326,7 @@ export class RequestOAuth2 extends UserOAuth2 {
     return query.size > 0 ? `${this.client.authorizePath}?${query}` : this.client.authorizePath
   }
 
+  /** @internal */
   protected override async failing<T>(use: () => Promise<T>): Promise<T> {
     try {
       return await use()
@@ -332,6 +342,7 @@ export class RequestOAuth2 extends UserOAuth2 {
     const link = readLink(request, name)
     return {
       id: link?.id ?? '',
+      encrypted: isEncrypted(request),
       // Credentials of whoever used this session before are nobody else's.
       read: () => (link?.user === user ? link.credentials : undefined),
       write: async (credentials: string | undefined) => {

@@ -65,7 +65,7 @@ export class KeyRing {
   /** @throws {UnsealError} */
   async open(purpose: Purpose, context: readonly string[], sealed: string): Promise<string> {
     const [header, iv, ciphertext, tag, ...rest] = sealed.split('.')
-    if (!header || !iv || !ciphertext || !tag || rest.length > 0) throw new UnsealError('damaged')
+    if (!header || !iv || ciphertext === undefined || !tag || rest.length > 0) throw new UnsealError('damaged')
     const kid = readHeader(sealed)?.kid
     if (typeof kid !== 'string') throw new UnsealError('damaged')
     const key = this.#keys.find((candidate) => candidate.kid === kid)

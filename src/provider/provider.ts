@@ -145,7 +145,8 @@ export class Provider {
       this.#authentication,
     )
     configuration[client.customFetch] = boundedFetch(this.fetch, this.timeout) as client.CustomFetch
-    configuration.timeout = this.timeout / 1000
+    // The deadline is in boundedFetch, to the millisecond; the library's takes seconds and fails on fractions of a millisecond.
+    configuration.timeout = 0
     // The token endpoint's TLS vouches for an ID token only as far as TLS ends where we think it does.
     if (metadata.jwks_uri) client.enableNonRepudiationChecks(configuration)
     // Plain HTTP was refused above for every endpoint that is not on this machine.

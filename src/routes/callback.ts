@@ -128,11 +128,10 @@ async function finish(
         reconsent: true,
       })
     }
-    // Nothing was sent to the provider yet: the same answer may come again.
-    if (isClientError(error) && !KEEPS_FLOW.has(error.code)) {
-      client.flowCookies.clear(reply, name)
-      await client.outcome.save(reply, { scopes: flow.scopes, code: error.code })
-    }
+    // These leave the code unused or the flow to somebody else; after anything else it is spent.
+    if (isClientError(error) && KEEPS_FLOW.has(error.code)) throw error
+    client.flowCookies.clear(reply, name)
+    if (isClientError(error)) await client.outcome.save(reply, { scopes: flow.scopes, code: error.code })
     throw error
   }
 }

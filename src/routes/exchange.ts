@@ -19,7 +19,7 @@ import type { Authorized } from '../options.js'
 import { ProviderFailure, sanitizedCause } from '../provider/failure.js'
 import type { Completion } from '../session/completions.js'
 import type { PendingFlow } from '../session/flow-cookie.js'
-import { readBinding, readLink } from '../session/session.js'
+import { isEncrypted, readBinding, readLink } from '../session/session.js'
 import { ReconsentNeeded } from './reconsent.js'
 
 export interface Exchanged {
@@ -74,14 +74,14 @@ export async function exchangeCode(
       authorized: { credentials: client.credentialsOf(record, stored), claims: account.claims },
     }
   }
-  const known = link?.user === user && link.credentials !== undefined
-  const current = known
-    ? await client.sealer.open(link.id, link.credentials as string).catch(() => undefined)
-    : undefined
+  const slot = { id: linkId, encrypted: isEncrypted(request) }
+  const text = link?.user === user ? link.credentials : undefined
+  // A session that can no longer be read is of use to nobody; signing in again is the one way on.
+  const current = text === undefined ? undefined : await client.sessionStorage.open(slot, text).catch(() => undefined)
   const record = change(current)
   const stored = accountOf(record, account.id) as Account
   return {
-    completion: { user, linkId, credentials: await client.sessionStorage.seal(linkId, record) },
+    completion: { user, linkId, credentials: await client.sessionStorage.seal(slot, record) },
     authorized: { credentials: client.credentialsOf(record, stored), claims: account.claims },
   }
 }

@@ -79,6 +79,11 @@ export function readLink(request: FastifyRequest, client: string): SessionLink |
   return typeof value?.id === 'string' ? value : undefined
 }
 
+/** Whether the session is encrypted as a whole, as that of `@fastify/secure-session` is. */
+export function isEncrypted(request: FastifyRequest): boolean {
+  return sessionOf(request).data !== undefined
+}
+
 /** Names of the clients that somebody is signed in through. */
 export function linkedClients(request: FastifyRequest): string[] {
   const session = sessionOf(request)

@@ -1,16 +1,18 @@
 /**
- * `storage: 'session'`: one user's record, sealed, in the session of the request. Promises one refresh per token within this
+ * `storage: 'session'`: one user's record in the session of the request, sealed unless the session is encrypted anyway. Promises one refresh per token within this
  * process only: two requests of one session have a copy of it each, so what one refreshed is kept for those that come with
  * the old copy.
  */
 import { createHash } from 'node:crypto'
-import type { CredentialRecord } from '../credentials/record.js'
+import { type CredentialRecord, parseRecord, serializeRecord } from '../credentials/record.js'
 import type { RecordSealer, Vault } from '../credentials/vault.js'
 
 /** The session of one request, as far as it concerns us. */
 export interface SessionSlot {
   /** The opaque id in the session that the record belongs to. */
   readonly id: string
+  /** Whether the session as a whole is encrypted: then another layer would only take up room. */
+  readonly encrypted: boolean
   read(): string | undefined
   /** Puts the sealed record into the session, or takes it out, and has the session saved. */
   write(sealed: string | undefined): Promise<void>
@@ -40,11 +42,11 @@ export class SessionStorage {
 
   async vault(slot: SessionSlot): Promise<SessionVault> {
     const sealed = slot.read()
-    let current = sealed === undefined ? undefined : await this.#sealer.open(slot.id, sealed)
+    let current = sealed === undefined ? undefined : await this.open(slot, sealed)
     if (this.#ended.has(slot.id)) current = undefined
     const write = async (record: CredentialRecord): Promise<number | false> => {
       if (this.#ended.has(slot.id)) return false
-      await slot.write(await this.#sealer.seal(slot.id, record))
+      await slot.write(await this.seal(slot, record))
       if (current && current !== record) this.#keep(digest(current), record)
       current = record
       return 1
@@ -75,9 +77,14 @@ export class SessionStorage {
     this.#ended.add(id)
   }
 
-  /** Seals a record for a session that is about to be linked to it. */
-  seal(id: string, record: CredentialRecord): Promise<string> {
-    return this.#sealer.seal(id, record)
+  /** What goes into a session for a record. */
+  async seal({ id, encrypted }: Pick<SessionSlot, 'id' | 'encrypted'>, record: CredentialRecord): Promise<string> {
+    return encrypted ? serializeRecord(record) : this.#sealer.seal(id, record)
+  }
+
+  /** @throws {CredentialsUnreadableError} {@link ClientMismatchError} */
+  async open({ id, encrypted }: Pick<SessionSlot, 'id' | 'encrypted'>, text: string): Promise<CredentialRecord> {
+    return encrypted ? parseRecord(text) : this.#sealer.open(id, text)
   }
 
   #keep(key: string, record: CredentialRecord): void {
