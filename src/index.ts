@@ -24,4 +24,5 @@ export type {
 export type { ClientAuthentication } from './provider/provider.js'
 export type { ScopeInput } from './provider/scopes.js'
 export type { AuthorizeUrlOptions, ConnectedAccount, RequestOAuth2, Revoked, UserOAuth2 } from './request.js'
+export { callbackRouteOptions } from './routes/register.js'
 export type { CredentialLock, CredentialStore, SerializedCredentials, StoredCredentials } from './storage/storage.js'

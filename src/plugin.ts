@@ -48,10 +48,10 @@ export interface OAuth2Client {
  * @example
  * ```ts
  * import Fastify from 'fastify'
- * import { handleCallback } from 'fastify-oauth2client'
+ * import { callbackRouteOptions, handleCallback } from 'fastify-oauth2client'
  *
  * const app = Fastify()
- * app.get('/oauth2callback', { exposeHeadRoute: false }, (request, reply) => handleCallback(request, reply))
+ * app.get('/oauth2callback', callbackRouteOptions, (request, reply) => handleCallback(request, reply))
  * ```
  */
 export async function handleCallback(
@@ -74,7 +74,9 @@ export async function handleAuthorize(
 const plugin: FastifyPluginAsync<OAuth2ClientOptions> = async (fastify, raw) => {
   const options = resolveOptions(raw, fastify.prefix)
   const { name } = options
-  if (Object.hasOwn(fastify, name)) {
+  // A parent's client may be shadowed; what else there is of that name, such as `log` or `request.body`, may not.
+  const shadows = registeredClient(fastify, name) !== undefined
+  if (Object.hasOwn(fastify, name) || (!shadows && (name in fastify || fastify.hasRequestDecorator(name)))) {
     throw new OptionError('name', `"${name}" is taken in this context. Give each registration a name of its own.`)
   }
   const client = new Client(options)

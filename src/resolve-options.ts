@@ -95,7 +95,7 @@ export function resolveOptions(raw: OAuth2ClientOptions, prefix = ''): ResolvedO
     clientSecret,
     clientAuthentication: raw.clientAuthentication,
     fetch: raw.fetch,
-    timeout: positive('timeout', raw.timeout),
+    timeout: raw.timeout === undefined ? undefined : milliseconds('timeout', raw.timeout),
     clock: raw.clock,
   })
   const path = (option: 'authorizePath' | 'callbackPath' | 'logoutPath', fallback: string) => {
@@ -111,6 +111,7 @@ export function resolveOptions(raw: OAuth2ClientOptions, prefix = ''): ResolvedO
   if (scopes.includes('openid') && providerOptions.token_endpoint && !providerOptions.jwks_uri) {
     throw new OptionError('provider', 'needs jwks_uri to verify ID tokens, or take "openid" out of "scopes".')
   }
+  const store = resolveStore(raw.storage)
   const { keys, temporary } = resolveKeys(raw, clientSecret, production)
   const resolved: ResolvedOptions = {
     name,
@@ -127,7 +128,7 @@ export function resolveOptions(raw: OAuth2ClientOptions, prefix = ''): ResolvedO
     routes: raw.routes ?? true,
     logout: raw.logout ?? raw.userKey === undefined,
     routeOptions: raw.routeOptions ?? {},
-    store: resolveStore(raw.storage),
+    store,
     keys,
     temporaryKeys: temporary,
     userKey: raw.userKey,
@@ -154,9 +155,12 @@ function checkKnown(raw: OAuth2ClientOptions): void {
     if (!Object.hasOwn(KNOWN, option)) {
       throw new OptionError(option, ELSEWHERE[option] ?? `is not known. Known are: ${Object.keys(KNOWN).join(', ')}.`)
     }
+    if (value === null) throw new OptionError(option, 'is null. Leave it out for its default.')
     const kind = KNOWN[option as keyof OAuth2ClientOptions]
-    const actual = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
-    if (kind !== 'any' && actual !== kind) throw new OptionError(option, `must be a ${kind}, and is ${actual}.`)
+    const actual = Array.isArray(value) ? 'an array' : typeof value
+    if (kind !== 'any' && actual !== kind) {
+      throw new OptionError(option, `must be ${kind === 'object' ? 'an' : 'a'} ${kind}, and is ${actual}.`)
+    }
     if (kind === 'string' && value === '')
       throw new OptionError(option, 'is empty. Is an environment variable not set?')
   }
@@ -170,6 +174,8 @@ function providerFrom({ authUri, tokenUri, raw }: ClientSecrets): ProviderOption
     issuer: typeof raw.issuer === 'string' ? raw.issuer : new URL(authUri).origin,
     authorization_endpoint: authUri,
     token_endpoint: tokenUri,
+    // Older files name it after their other endpoints.
+    ...(typeof raw.revoke_uri === 'string' ? { revocation_endpoint: raw.revoke_uri } : {}),
     ...Object.fromEntries(optional.filter((name) => typeof raw[name] === 'string').map((name) => [name, raw[name]])),
   }
 }
@@ -278,20 +284,20 @@ function resolveKeys(
 function resolveOrigins(allowed: readonly string[] | undefined, provider: ProviderOptions): string[] {
   if (allowed !== undefined && !Array.isArray(allowed))
     throw new OptionError('allowedOrigins', 'must be an array of origins.')
-  for (const origin of allowed ?? []) {
-    const url =
-      typeof origin === 'string' && URL.canParse(origin.replace('//*.', '//'))
-        ? new URL(origin.replace('//*.', '//'))
-        : undefined
-    if (url?.pathname !== '/' || url.search || !isSecureUrl(url)) {
-      throw new OptionError(
-        'allowedOrigins',
-        `holds something that is not an https origin: ${String(origin).slice(0, 80)}`,
-      )
-    }
-  }
   const list = [...(allowed ?? []), ...(provider.apiOrigins ?? []), new URL(provider.issuer).origin]
-  return [...new Set(list.map((origin) => origin.replace(/\/$/, '')))]
+  return [...new Set(list.map(normalOrigin))]
+}
+
+/** The spelling that URLs are compared with: a capital letter or a default port would otherwise match nothing. */
+function normalOrigin(origin: unknown): string {
+  const text = String(origin)
+  const wildcard = text.includes('//*.')
+  const url = URL.canParse(text.replace('//*.', '//')) ? new URL(text.replace('//*.', '//')) : undefined
+  const bare = url?.pathname === '/' && !url.search && !url.hash && !url.username && !url.hostname.includes('*')
+  if (typeof origin !== 'string' || !url || !bare || !isSecureUrl(url)) {
+    throw new OptionError('allowedOrigins', `holds something that is not an https origin: ${text.slice(0, 80)}`)
+  }
+  return wildcard ? url.origin.replace('//', '//*.') : url.origin
 }
 
 function checkParams(params: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
@@ -308,12 +314,18 @@ function loginPath(value: string): string {
   return path
 }
 
-function positive(option: string, value: unknown, minimum = 1): number | undefined {
+function positive(option: string, value: unknown, minimum: number): number | undefined {
   if (value === undefined) return undefined
   if (typeof value !== 'number' || !Number.isFinite(value) || value < minimum) {
     throw new OptionError(option, `must be a number of at least ${minimum}.`)
   }
   return value
+}
+
+/** What a timer can wait: a larger or a fractional number would fail at the first request instead. */
+function milliseconds(option: string, value: unknown): number {
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) < 2 ** 31) return value as number
+  throw new OptionError(option, 'must be a whole number of milliseconds, such as 10000.')
 }
 
 /** The first one allowed is the default. */

@@ -6,9 +6,6 @@ import { boundedFetch } from './http.js'
 import type { ProviderMetadata } from './preset.js'
 import type { Provider } from './provider.js'
 
-/** Seconds: the longest that a timer can wait. */
-const LONGEST_TIMEOUT = 2_147_483
-
 /**
  * @throws {ProviderUnavailableError} when no metadata can be had at the moment
  * @throws {ProviderMetadataError} when it belongs to another issuer
@@ -18,8 +15,8 @@ export async function discover(provider: Provider): Promise<ProviderMetadata> {
   const lookUp = (algorithm: 'oidc' | 'oauth2') =>
     client.discovery(server, provider.clientId, undefined, client.None(), {
       algorithm,
-      // The deadline is in boundedFetch; this one must not come first, and cannot be switched off.
-      timeout: LONGEST_TIMEOUT,
+      // The deadline is in boundedFetch. This one only must not come first, nor be more than a timer can wait.
+      timeout: Math.min(Math.ceil(provider.timeout / 1000) + 1, 2_147_483),
       // Whether plain HTTP is acceptable was decided from the configured issuer, and is decided again for each endpoint.
       execute: [client.allowInsecureRequests],
       [client.customFetch]: boundedFetch(provider.fetch, provider.timeout) as client.CustomFetch,

@@ -78,7 +78,8 @@ export class Provider {
     // Resolved at each call, so that a global fetch that was replaced later (instrumentation, tests) is the one used.
     this.fetch = config.fetch ?? ((input, init) => globalThis.fetch(input, init))
     this.#authentication = clientAuthentication(config)
-    for (const name of ['issuer', ...ENDPOINTS] as const) {
+    checkEndpoint('provider.issuer', config.provider.issuer)
+    for (const name of ENDPOINTS) {
       const value = config.provider[name]
       if (value !== undefined) checkEndpoint(`provider.${name}`, value)
     }
@@ -145,7 +146,7 @@ export class Provider {
       this.#authentication,
     )
     configuration[client.customFetch] = boundedFetch(this.fetch, this.timeout) as client.CustomFetch
-    // The deadline is in boundedFetch, to the millisecond; the library's takes seconds and fails on fractions of a millisecond.
+    // The deadline is in boundedFetch: the library's takes seconds, and fails where they are no whole milliseconds.
     configuration.timeout = 0
     // The token endpoint's TLS vouches for an ID token only as far as TLS ends where we think it does.
     if (metadata.jwks_uri) client.enableNonRepudiationChecks(configuration)

@@ -56,9 +56,16 @@ async function findFlow(client: Client, request: FastifyRequest, params: URLSear
   const pending = await client.flowCookies.find(request, client.name, state)
   if (!pending) return undefined
   const binding = readBinding(request)
-  // Two tabs of a browser without a session get one each, and only the later one stays. Who is signed in is checked then.
-  if (binding === undefined || !(pending.flow.fresh || same(binding, pending.flow.binding)))
+  if (binding === undefined) {
+    // The flow's own cookie came back, so cookies work; what an operator needs to know is which one did not.
+    request.log.warn(
+      { client: client.name },
+      'the callback came without the session that began the flow: check secure, domain, path and sameSite of the session cookie',
+    )
     throw new StateInvalidError()
+  }
+  // Two tabs of a browser without a session get one each, and only the later one stays. Who is signed in is checked then.
+  if (!pending.flow.fresh && !same(binding, pending.flow.binding)) throw new StateInvalidError()
   return pending
 }
 

@@ -7,6 +7,23 @@ type Handler = (client: Client, request: FastifyRequest, reply: FastifyReply) =>
 /** Bytes. A logout form holds a token and a path. */
 const FORM_LIMIT = 16_384
 
+/** Route options that are kept whatever else is set. */
+function quiet(options: RouteShorthandOptions): RouteShorthandOptions {
+  return {
+    ...options,
+    // A HEAD request of a link preview or a scanner must not use up a code.
+    exposeHeadRoute: false,
+    // Codes, states and tickets are in the query: it stays out of the log.
+    logSerializers: { ...options.logSerializers, req: withoutQuery(options.logSerializers?.req) },
+  }
+}
+
+/**
+ * Options for a route of your own that calls `handleCallback` or `handleAuthorize`: no HEAD route, which would use up a code,
+ * and no query in the log, which holds codes.
+ */
+export const callbackRouteOptions: Readonly<RouteShorthandOptions> = Object.freeze(quiet({}))
+
 export const registerRoutes: FastifyPluginAsync<{
   readonly client: Client
   readonly authorize: Handler
@@ -16,16 +33,7 @@ export const registerRoutes: FastifyPluginAsync<{
   const { options } = client
   // Paths are complete already; within a prefixed context Fastify would add the prefix again.
   const path = (full: string) => full.slice(fastify.prefix.length)
-  const shared: RouteShorthandOptions = {
-    ...options.routeOptions,
-    // A HEAD request of a link preview or a scanner must not use up a code.
-    exposeHeadRoute: false,
-    // Codes, states and tickets are in the query: it stays out of the log.
-    logSerializers: {
-      ...options.routeOptions.logSerializers,
-      req: withoutQuery(options.routeOptions.logSerializers?.req),
-    },
-  }
+  const shared = quiet(options.routeOptions)
   fastify.get(path(options.authorizePath), shared, (request, reply) => authorize(client, request, reply))
   fastify.get(path(options.callbackPath), shared, (request, reply) => callback(client, request, reply))
   if (!options.logout) return
