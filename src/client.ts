@@ -1,4 +1,5 @@
 /** One registration of the plugin: its options, and everything that lives as long as the app does. */
+import { inspect } from 'node:util'
 import type { FastifyRequest } from 'fastify'
 import { Credentials } from './credentials/credentials.js'
 import { CredentialManager } from './credentials/manager.js'
@@ -13,7 +14,7 @@ import { CookieJar } from './session/cookies.js'
 import { FlowCookies } from './session/flow-cookie.js'
 import { OutcomeCookie } from './session/outcome-cookie.js'
 import { parseReturnUrl } from './session/return-url.js'
-import { readLink } from './session/session.js'
+import { readLink, type SessionLink } from './session/session.js'
 import { SessionStorage } from './storage/session-storage.js'
 
 export class Client {
@@ -56,6 +57,11 @@ export class Client {
     return this.options.name
   }
 
+  /** It hangs on `fastify[name]`, which is printed now and then; the client's secret is in here. */
+  [inspect.custom](): string {
+    return `Client ${this.name}`
+  }
+
   /** The path that browsers see before ours, where a proxy strips one. */
   get publicPrefix(): string {
     return this.options.baseUrl?.pathname.replace(/\/+$/, '') ?? ''
@@ -92,14 +98,20 @@ export class Client {
     return parseReturnUrl(value, [...own, ...own.map((path) => this.publicPrefix + path)])
   }
 
+  /** The link in the session, unless it ended: a slow request may have written back what a sign-out removed. */
+  linkOf(request: FastifyRequest): SessionLink | undefined {
+    const link = readLink(request, this.name)
+    return link && !this.sessionStorage.hasEnded(link.id) ? link : undefined
+  }
+
   /**
    * Who the request belongs to: the app's user, or whoever signed in through this client.
    *
    * @throws {OptionError} when `userKey` gives something that is not a key
    */
   async userFor(request: FastifyRequest): Promise<string | undefined> {
-    const { userKey, name } = this.options
-    if (!userKey) return readLink(request, name)?.user
+    const { userKey } = this.options
+    if (!userKey) return this.linkOf(request)?.user
     const key: unknown = await userKey(request)
     if (key === undefined || key === null || key === '') return undefined
     if (typeof key !== 'string') {

@@ -8,6 +8,10 @@ import { RequestOAuth2 } from './request.js'
 export const kClient = Symbol('fastify-oauth2client.client')
 /** On a request: its states, one for each client that was asked for. */
 export const kStates = Symbol('fastify-oauth2client.states')
+/** On a request: the reply to it. The app can sign people out where no guard has handed it to us. */
+export const kReply = Symbol('fastify-oauth2client.reply')
+/** In the config of our own routes, which a guard over everything must not close: they lead through it. */
+export const kOwnRoute = Symbol('fastify-oauth2client.route')
 
 /** @throws {NotRegisteredError} */
 export function clientOf(request: FastifyRequest, name: string): Client {
@@ -22,7 +26,7 @@ export function registeredClient(server: FastifyInstance, name: string): Client 
 }
 
 export function requestState(client: Client, request: FastifyRequest, reply?: FastifyReply): RequestOAuth2 {
-  const holder = request as { [kStates]?: RequestOAuth2[] | null }
+  const holder = request as { [kStates]?: RequestOAuth2[] | null; [kReply]?: FastifyReply | null }
   holder[kStates] ??= []
   const states = holder[kStates]
   let state = states.find((candidate) => candidate.belongsTo(client))
@@ -30,6 +34,6 @@ export function requestState(client: Client, request: FastifyRequest, reply?: Fa
     state = new RequestOAuth2(client, request)
     states.push(state)
   }
-  if (reply) state.reply = reply
+  state.reply ??= reply ?? holder[kReply] ?? undefined
   return state
 }

@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import { Client } from './client.js'
 import { OptionError, StoreRequiredError } from './errors.js'
 import { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guards/require-oauth.js'
-import { clientOf, kClient, kStates, registeredClient, requestState } from './lookup.js'
+import { clientOf, kClient, kReply, kStates, registeredClient, requestState } from './lookup.js'
 import type { OAuth2ClientOptions } from './options.js'
 import { parseScopes, type ScopeInput } from './provider/scopes.js'
 import { UserOAuth2 } from './request.js'
@@ -102,7 +102,9 @@ const plugin: FastifyPluginAsync<OAuth2ClientOptions> = async (fastify, raw) => 
     [kClient]: client,
   }
   fastify.decorate(name as 'oauth2', api)
-  if (!fastify.hasRequestDecorator(kStates)) fastify.decorateRequest<unknown>(kStates, null)
+  for (const key of [kStates, kReply]) {
+    if (!fastify.hasRequestDecorator(key)) fastify.decorateRequest<unknown>(key, null)
+  }
   // A child that registers its own client under the same name shares the request decorator with its parent.
   if (!fastify.hasRequestDecorator(name)) {
     fastify.decorateRequest(name as 'oauth2', {
@@ -125,31 +127,41 @@ const plugin: FastifyPluginAsync<OAuth2ClientOptions> = async (fastify, raw) => 
  */
 function guardDeclaredRoutes(fastify: FastifyInstance, client: Client): void {
   const { name, hook } = client.options
-  const guards = new Map<unknown, Guard | undefined>()
+  const known = new Map<GuardConfig, DeclaredGuard>()
   fastify.addHook(hook, async (request, reply) => {
+    ;(request as { [kReply]?: FastifyReply })[kReply] = reply
     const config = request.routeOptions.config?.oauth2
-    if (!config) return undefined
-    let guard = guards.get(config)
-    if (!guard && !guards.has(config)) {
-      guard = guardFor(name, config)
-      guards.set(config, guard)
+    if (config === undefined || config === false) return undefined
+    let declared = known.get(config)
+    if (!declared) {
+      declared = guardFor(config)
+      known.set(config, declared)
     }
-    // In a child with a client of its own under this name, that one's hook does it.
-    return guard && registeredClient(request.server, name) === client ? guard(request, reply) : undefined
+    // A route that names a client which is not there must not be open for want of it.
+    const responsible = clientOf(request, declared.client)
+    // Where it is another one, that one's hook does it: also in a child with a client of its own under this name.
+    return declared.client === name && responsible === client ? declared.guard(request, reply) : undefined
   })
-  fastify.addHook('onRoute', (route) => {
+  fastify.addHook('onRoute', ({ config }) => {
     // Mistakes in a route's config are found when it is declared, where that is still ahead.
-    if (route.config?.oauth2) guardFor(name, route.config.oauth2)
+    if (config?.oauth2 !== undefined && config.oauth2 !== false) guardFor(config.oauth2)
   })
 }
 
-function guardFor(name: string, config: NonNullable<GuardConfig>): Guard | undefined {
-  if (config === true) return name === 'oauth2' ? requireOAuth() : undefined
-  if (config === 'aware') return name === 'oauth2' ? oauthAware() : undefined
-  if (typeof config !== 'object')
-    throw new OptionError('config.oauth2', "must be true, 'aware' or { scopes, client, account }.")
+interface DeclaredGuard {
+  /** Name of the client. */
+  readonly client: string
+  readonly guard: Guard
+}
+
+/** @throws {OptionError} */
+function guardFor(config: Exclude<GuardConfig, false>): DeclaredGuard {
+  if (config === true) return { client: 'oauth2', guard: requireOAuth() }
+  if (config === 'aware') return { client: 'oauth2', guard: oauthAware() }
+  if (typeof config !== 'object' || config === null)
+    throw new OptionError('config.oauth2', "must be true, false, 'aware' or { scopes, client, account }.")
   const { scopes, ...options } = config
-  return (options.client ?? 'oauth2') === name ? requireOAuth(scopes, options) : undefined
+  return { client: options.client ?? 'oauth2', guard: requireOAuth(scopes, options) }
 }
 
 /** The plugin. See {@link OAuth2ClientOptions}. */

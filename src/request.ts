@@ -1,4 +1,6 @@
 /** What `request.oauth2` and `fastify.oauth2.user(key)` are, and the only place that tells TypeScript about them. */
+import { randomUUID } from 'node:crypto'
+import { inspect } from 'node:util'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from './client.js'
 import { type AccessToken, authorizedFetch, type TokenSource } from './credentials/authorized-fetch.js'
@@ -164,6 +166,8 @@ export class UserOAuth2 implements TokenSource {
    */
   async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     const { options, refusals } = this.client
+    // What an API refused is remembered by credential, so it has to be known whose this is.
+    await this.failing(() => this.load())
     return authorizedFetch(
       {
         source: this,
@@ -171,7 +175,7 @@ export class UserOAuth2 implements TokenSource {
         fetch: options.provider.fetch,
         clock: options.clock,
         refusals,
-        credential: `${this.vault?.id}\n${this.accountId}`,
+        credential: `${this.vault?.place ?? this.vault?.id}\n${this.accountId}`,
       },
       input,
       init,
@@ -216,6 +220,16 @@ export class UserOAuth2 implements TokenSource {
   /** @internal */
   protected assertLoaded(): void {
     if (!this.loaded) throw new NotLoadedError(this.client.name)
+  }
+
+  /** What loggers get. Tokens, a request and a reply hang on this object, and none of them belongs into a log. */
+  toJSON(): Record<string, unknown> {
+    const { client, loaded } = this
+    return { redacted: true, client: client.name, loaded, ...(loaded ? { scopes: this.scopes } : {}) }
+  }
+
+  [inspect.custom](): string {
+    return `${this.constructor.name} ${inspect(this.toJSON(), { breakLength: Number.POSITIVE_INFINITY })}`
   }
 
   /** A place for requests to note that credentials died while they were used. @internal */
@@ -290,11 +304,13 @@ export class RequestOAuth2 extends UserOAuth2 {
 
   /** A token for the `_csrf` field of a form that posts to the logout route. */
   get xsrfToken(): string {
+    this.assertLoaded()
     const [key] = this.client.options.keys.macKeys('xsrf')
+    const now = this.client.options.clock()
     return createXsrfToken(key as NonNullable<typeof key>, {
-      user: ensureBinding(this.#request),
+      user: ensureBinding(this.#request, now),
       action: this.client.name,
-      now: this.client.options.clock(),
+      now,
     })
   }
 
@@ -339,14 +355,17 @@ export class RequestOAuth2 extends UserOAuth2 {
   #slot(user: string) {
     const { name } = this.client
     const request = this.#request
-    const link = readLink(request, name)
+    const found = this.client.linkOf(request)
+    // Credentials of whoever used this session before are nobody else's.
+    const link = found?.user === user ? found : undefined
+    const id = link?.id ?? randomUUID()
     return {
-      id: link?.id ?? '',
+      id,
       encrypted: isEncrypted(request),
-      // Credentials of whoever used this session before are nobody else's.
-      read: () => (link?.user === user ? link.credentials : undefined),
+      read: () => link?.credentials,
       write: async (credentials: string | undefined) => {
-        const { credentials: _, ...rest } = readLink(request, name) ?? { id: link?.id ?? '', user }
+        const current = readLink(request, name)
+        const { credentials: _, ...rest } = current?.id === id ? current : { id, user }
         writeLink(request, name, credentials === undefined ? rest : { ...rest, credentials })
         await persistSession(request)
       },

@@ -153,7 +153,8 @@ function checkKnown(raw: OAuth2ClientOptions): void {
     // Fastify adds an empty prefix of its own in some set-ups.
     if (value === undefined || (option === 'prefix' && value === '')) continue
     if (!Object.hasOwn(KNOWN, option)) {
-      throw new OptionError(option, ELSEWHERE[option] ?? `is not known. Known are: ${Object.keys(KNOWN).join(', ')}.`)
+      const unknown = `is not known. Known are: ${Object.keys(KNOWN).join(', ')}.`
+      throw new OptionError(option, (Object.hasOwn(ELSEWHERE, option) && ELSEWHERE[option]) || unknown)
     }
     if (value === null) throw new OptionError(option, 'is null. Leave it out for its default.')
     const kind = KNOWN[option as keyof OAuth2ClientOptions]

@@ -68,13 +68,17 @@ export class Credentials {
         throw new CredentialsInvalidError(`${name} must be a string.`)
       }
     }
+    const { claims } = fields
+    if (claims !== undefined && (typeof claims !== 'object' || claims === null || Array.isArray(claims))) {
+      throw new CredentialsInvalidError('claims must be an object.')
+    }
     this.accessToken = fields.accessToken
     this.tokenType = fields.tokenType ?? 'Bearer'
     this.expiresAt = fields.expiresAt
     this.refreshToken = fields.refreshToken
     this.scopes = Object.freeze([...(fields.scopes ?? [])])
     this.idToken = fields.idToken
-    this.claims = fields.claims
+    this.claims = claims && Object.freeze({ ...claims })
     this.issuer = fields.issuer
     this.clientId = fields.clientId
     this.userId = fields.userId
@@ -87,7 +91,8 @@ export class Credentials {
     accessToken: string,
     fields: Omit<CredentialsFields, 'accessToken' | 'refreshToken'> = {},
   ): Credentials {
-    return new Credentials({ ...fields, accessToken })
+    // Also where nobody checks types: a refresh token in here would be used, and is not meant to be.
+    return new Credentials({ ...fields, accessToken, refreshToken: undefined })
   }
 
   /**

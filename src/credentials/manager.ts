@@ -59,9 +59,9 @@ export class CredentialManager {
     this.#refresher = new Refresher({
       provider: options.provider,
       check: ({ record }) => this.#checkOwner(record),
-      onRefreshed: (vault, snapshot, account) => {
+      onWritten: (vault, snapshot, account, changed) => {
         this.#remember(vault, snapshot)
-        this.#onChange(vault, account.dead ? 'needs_reauthorization' : 'refreshed', account)
+        if (changed) this.#onChange(vault, account.dead ? 'needs_reauthorization' : 'refreshed', account)
       },
       monotonic: options.monotonic,
       sleep: this.#sleep,

@@ -16,7 +16,7 @@ import { isWellFormedToken, type TokenSet } from '../flows/token-set.js'
 import { ProviderFailure } from '../provider/failure.js'
 import type { Exchange } from '../provider/http.js'
 import type { Provider } from '../provider/provider.js'
-import { type Account, accountOf, type ReauthorizationReason, withAccount } from './record.js'
+import { type Account, accountOf, type ReauthorizationReason, type RefreshAttempt, withAccount } from './record.js'
 import { ABANDONED_AFTER, decideRefresh, type RefreshContext } from './refresh-state.js'
 import type { Snapshot, Vault } from './vault.js'
 
@@ -24,7 +24,8 @@ export interface RefresherOptions {
   readonly provider: Provider
   /** Checks a record that was read; throws when it is not ours to use. */
   readonly check: (snapshot: Snapshot) => void
-  readonly onRefreshed: (vault: Vault, snapshot: Snapshot, account: Account) => void
+  /** Told of every write; `changed` when it changed what the credentials are good for. */
+  readonly onWritten: (vault: Vault, snapshot: Snapshot, account: Account, changed: boolean) => void
   readonly monotonic?: (() => number) | undefined
   readonly sleep: (ms: number) => Promise<void>
 }
@@ -43,7 +44,7 @@ export interface RefreshRequest extends Pick<RefreshContext, 'rejected'> {
 export class Refresher {
   readonly #provider: Provider
   readonly #check: RefresherOptions['check']
-  readonly #onRefreshed: RefresherOptions['onRefreshed']
+  readonly #onWritten: RefresherOptions['onWritten']
   readonly #monotonic: () => number
   readonly #sleep: (ms: number) => Promise<void>
   readonly #flights = new Map<string, Promise<Snapshot>>()
@@ -53,14 +54,15 @@ export class Refresher {
   constructor(options: RefresherOptions) {
     this.#provider = options.provider
     this.#check = options.check
-    this.#onRefreshed = options.onRefreshed
+    this.#onWritten = options.onWritten
     this.#monotonic = options.monotonic ?? (() => performance.now())
     this.#sleep = options.sleep
   }
 
   /** Everybody in this process who wants a new token for the same account shares one refresh. */
   refresh(vault: Vault, accountId: string, request: RefreshRequest): Promise<Snapshot> {
-    const key = `${request.patient}\n${vault.id}\n${accountId}`
+    // Without a journal the flight is all that keeps two from sending: then even those who would not wait share it.
+    const key = `${request.patient || !vault.journaled}\n${vault.id}\n${accountId}`
     let flight = this.#flights.get(key)
     if (!flight) {
       // Bound to no request: a caller that goes away must not abort what was sent.
@@ -136,8 +138,9 @@ export class Refresher {
       const acceptIdToken = account.claims?.sub !== undefined
       const tokens = await refreshTokenGrant(this.#provider, refreshToken, { acceptIdToken, exchange })
       const changed = tokens.claims !== undefined && tokens.claims.sub !== account.claims?.sub
-      const next = changed ? dead(account, 'identity_changed') : merge(this.#provider, account, tokens)
-      const snapshot = await this.#commit(vault, claimed, account, next, tokens)
+      const change = (current: Account) =>
+        changed ? dead(current, 'identity_changed') : merge(this.#provider, current, tokens)
+      const snapshot = await this.#commit(vault, claimed, claimedAccount, change, changed ? undefined : tokens)
       if (changed) throw new CredentialsRequiredError()
       return snapshot
     } catch (error) {
@@ -147,34 +150,44 @@ export class Refresher {
     }
   }
 
-  /** Writes what a refresh brought, over whatever was written meanwhile, unless that made it pointless. */
+  /**
+   * Writes what a refresh brought, over whatever was written meanwhile, unless that made it pointless.
+   *
+   * @param received tokens of the answer; without any, only the writer of the attempt in the record may write
+   */
   async #commit(
     vault: Vault,
     claimed: Snapshot,
     before: Account,
-    next: Account,
-    received?: TokenSet,
+    change: (current: Account) => Account,
+    received?: Partial<Pick<TokenSet, 'accessToken' | 'refreshToken'>>,
   ): Promise<Snapshot> {
-    let { record, generation } = claimed
-    const hash = accountOf(record, before.id)?.attempt?.hash
+    const { id, hash } = before.attempt as RefreshAttempt
+    let current = claimed
     for (;;) {
-      const written = await vault.write(withAccount(record, next), generation)
+      const account = accountOf(current.record, before.id) as Account
+      // An authorization that brought no refresh token of its own leaves this one in place: its other tokens are newer.
+      const superseded = account.tokens.accessToken !== before.tokens.accessToken
+      const next = superseded ? withRefreshToken(account, received?.refreshToken) : change(account)
+      const record = withAccount(current.record, next)
+      const written = await vault.write(record, current.generation)
       if (written !== false) {
-        const snapshot = { record: withAccount(record, next), generation: written }
-        this.#onRefreshed(vault, snapshot, next)
+        const snapshot = { record, generation: written }
+        this.#onWritten(vault, snapshot, next, next.dead !== undefined || next.tokens !== account.tokens)
         return snapshot
       }
-      const current = await vault.read()
-      const account = accountOf(current?.record, before.id)
-      if (!current || !account) {
+      const read = await vault.read()
+      const found = accountOf(read?.record, before.id)
+      if (!read || !found) {
         // Revoked in the meantime, and that wins: what was received must not stay alive unseen.
-        if (received) await revokeToken(this.#provider, received.refreshToken ?? received.accessToken)
+        const token = received?.refreshToken ?? received?.accessToken
+        if (token !== undefined) await revokeToken(this.#provider, token)
         throw new CredentialsRequiredError()
       }
-      const same = account.tokens.refreshToken !== undefined && hashToken(account.tokens.refreshToken) === hash
-      // Another authorization replaced the grant; its tokens are newer than these.
-      if (!same) return current
-      ;({ record, generation } = current)
+      const same = found.tokens.refreshToken !== undefined && hashToken(found.tokens.refreshToken) === hash
+      // Another authorization replaced the grant, or another process took over: what it writes is newer than this.
+      if (!same || !(received || found.attempt?.id === id)) return read
+      current = read
     }
   }
 
@@ -186,28 +199,27 @@ export class Refresher {
     exchange: Exchange,
     takeover: boolean,
   ): Promise<void> {
-    const { attempt, ...unclaimed } = account
     const rotated = exchange.body?.refresh_token
     if (failure.kind === 'unusable' && isWellFormedToken(rotated) && rotated !== account.tokens.refreshToken) {
       // Whatever is wrong with the rest of the answer, the old refresh token is gone and this is the new one.
-      await this.#commit(vault, claimed, account, {
-        ...unclaimed,
-        tokens: { ...account.tokens, refreshToken: rotated },
-      })
+      const change = (current: Account) => withRefreshToken(current, rotated)
+      await this.#commit(vault, claimed, account, change, { refreshToken: rotated })
       return
     }
     if (failure.kind === 'invalid_grant') {
       const lost = takeover && this.#provider.rotation !== 'none'
-      await this.#commit(vault, claimed, account, dead(account, lost ? 'lost_rotation' : 'refused'))
+      await this.#commit(vault, claimed, account, (current) => dead(current, lost ? 'lost_rotation' : 'refused'))
       return
     }
     const inDoubt = failure.kind === 'in_doubt' || failure.kind === 'unusable'
     if (inDoubt && vault.journaled && this.#provider.rotation !== 'none') {
       // The refresh token may have been used up: the attempt stays in the record as a warning to everybody.
-      this.#attempts.set((attempt as { id: string }).id, { since: this.#monotonic(), ended: true })
+      const { id } = account.attempt as RefreshAttempt
+      this.#attempts.set(id, { since: this.#monotonic(), ended: true })
       return
     }
-    await this.#commit(vault, claimed, account, unclaimed)
+    // A session holds no attempt that would have to go.
+    if (vault.journaled) await this.#commit(vault, claimed, account, (current) => withRefreshToken(current, undefined))
   }
 
   #answerTo(failure: ProviderFailure): Error {
@@ -237,7 +249,7 @@ export class Refresher {
   }
 }
 
-function merge(provider: Provider, { attempt: _, ...account }: Account, tokens: TokenSet): Account {
+function merge(provider: Provider, { attempt: _, dead: __, ...account }: Account, tokens: TokenSet): Account {
   const before = account.tokens
   const scopes = tokens.scopes === undefined ? before.scopes : provider.scopes.granted(before.scopes, tokens.scopes)
   return {
@@ -258,6 +270,11 @@ function merge(provider: Provider, { attempt: _, ...account }: Account, tokens: 
 
 function dead({ attempt: _, ...account }: Account, reason: ReauthorizationReason): Account {
   return { ...account, dead: reason }
+}
+
+/** The account after its attempt, with another refresh token where there is one. */
+function withRefreshToken({ attempt: _, ...account }: Account, refreshToken: string | undefined): Account {
+  return refreshToken === undefined ? account : { ...account, tokens: { ...account.tokens, refreshToken } }
 }
 
 function hashToken(token: string): string {

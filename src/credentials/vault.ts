@@ -16,6 +16,8 @@ export interface Snapshot {
 export interface Vault {
   /** Names the place within this process; flights and caches are kept by it. */
   readonly id: string
+  /** Names it for as long as it lasts, where `id` changes with what it holds. */
+  readonly place?: string
   /** Whether writes are compared and set, so that a journal of attempts means something. */
   readonly journaled: boolean
   read(): Promise<Snapshot | undefined>

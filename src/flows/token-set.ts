@@ -3,7 +3,7 @@ import type { TokenEndpointResponse, TokenEndpointResponseHelpers } from 'openid
 import type { Claims } from '../credentials/record.js'
 import { classify, ProviderFailure } from '../provider/failure.js'
 import { type Exchange, observeExchange } from '../provider/http.js'
-import type { Provider } from '../provider/provider.js'
+import { CLOCK_TOLERANCE, type Provider } from '../provider/provider.js'
 import { readScopes } from '../provider/scopes.js'
 
 /** One successful answer of a token endpoint. RFC 6749 section 5.1. */
@@ -22,6 +22,8 @@ export interface TokenSet {
 
 type Answer = TokenEndpointResponse & TokenEndpointResponseHelpers
 
+/** OpenID Connect Core section 2. */
+const MAXIMUM_SUBJECT_LENGTH = 255
 // Longer ones do not fit into a request header of common servers.
 const MAXIMUM_TOKEN_LENGTH = 16_384
 const LONGEST_LIFETIME = 10 * 365 * 86_400
@@ -60,6 +62,7 @@ export async function requestTokens(
   const lifetime =
     answer.expires_in === undefined ? undefined : Math.min(Math.floor(answer.expires_in), LONGEST_LIFETIME)
   const claims = answer.claims()
+  if (claims && !isAboutSomebody(claims, provider.clientId)) throw new ProviderFailure('unusable', exchange, undefined)
   return {
     accessToken: answer.access_token,
     tokenType: 'Bearer',
@@ -68,4 +71,16 @@ export async function requestTokens(
     ...(answer.scope === undefined ? {} : { scopes: readScopes(answer.scope) }),
     ...(answer.id_token && claims ? { idToken: answer.id_token, claims: claims as Claims } : {}),
   }
+}
+
+/** What OpenID Connect Core sections 2 and 3.1.3.7 ask for beyond what the protocol library looks at. */
+function isAboutSomebody({ sub, azp, iat }: Claims, clientId: string): boolean {
+  return (
+    typeof sub === 'string' &&
+    sub !== '' &&
+    sub.length <= MAXIMUM_SUBJECT_LENGTH &&
+    (azp === undefined || azp === clientId) &&
+    // By the machine's clock, which is the one that the library holds the other times against.
+    Number(iat) <= Date.now() / 1000 + CLOCK_TOLERANCE
+  )
 }

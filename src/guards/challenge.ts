@@ -97,10 +97,19 @@ async function reasonToStop(
     return new ScopeDeclinedError()
   }
   const outcome = await client.outcome.read(request)
-  if (!outcome || !scopes.covers(outcome.scopes, missing.length > 0 ? missing : needed)) return undefined
+  const wanted = missing.length > 0 ? missing : needed
+  if (!outcome || !scopes.covers(outcome.scopes ?? wanted, wanted)) return undefined
+  // A sign-in keeps stored credentials that grant more than it brought. If those turn out to be dead only afterwards, the
+  // next sign-in replaces them: tokens from before the flow say nothing about what it had to offer.
+  const { obtainedAt = outcome.endedAt } = oauth2.current?.tokens ?? {}
+  if (error instanceof CredentialsRequiredError && !outcome.code && obtainedAt < outcome.endedAt - FLOW_MS)
+    return undefined
   const Cause = ENDINGS.find((Ending) => new Ending().code === outcome.code)
   return Cause ? new Cause() : new AuthorizationLoopError()
 }
+
+/** Milliseconds within which the tokens of a flow are stored. */
+const FLOW_MS = 5_000
 
 /** What a flow can have ended with. */
 const ENDINGS = [

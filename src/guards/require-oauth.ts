@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
 import { InsufficientScopeError, OptionError, UserRequiredError } from '../errors.js'
-import { clientOf, requestState } from '../lookup.js'
+import { clientOf, kOwnRoute, requestState } from '../lookup.js'
 import { parseScopes, type ScopeInput } from '../provider/scopes.js'
 import type { RequestOAuth2 } from '../request.js'
 import { challenge, isClientError } from './challenge.js'
@@ -84,6 +84,8 @@ async function guard(
   needed: readonly string[],
   account?: string,
 ): Promise<unknown> {
+  // A guard over everything also stands before the routes that people come through to get past it.
+  if (isOwnRoute(client, request)) return aware(client, request, reply)
   const oauth2 = requestState(client, request, reply)
   try {
     await oauth2.load()
@@ -94,8 +96,7 @@ async function guard(
     if (!client.options.provider.scopes.covers(oauth2.scopes, needed)) throw new InsufficientScopeError()
   } catch (error) {
     if (!isClientError(error)) throw error
-    // Returned, always: a hook that sends and does not say so lets the handler run.
-    return challenge(client, request, reply, error, oauth2, needed)
+    return answered(reply, challenge(client, request, reply, error, oauth2, needed))
   }
   answerForHandler(client, request, reply, oauth2, needed)
   await client.outcome.settle(request, reply, client.options.provider.scopes, oauth2.scopes)
@@ -108,12 +109,26 @@ async function aware(client: Client, request: FastifyRequest, reply: FastifyRepl
     await oauth2.load()
   } catch (error) {
     if (!isClientError(error)) throw error
-    return challenge(client, request, reply, error, oauth2, client.options.scopes)
+    return answered(reply, challenge(client, request, reply, error, oauth2, client.options.scopes))
   }
   answerForHandler(client, request, reply, oauth2, client.options.scopes)
   if (oauth2.hasCredentials())
     await client.outcome.settle(request, reply, client.options.provider.scopes, oauth2.scopes)
   return undefined
+}
+
+function isOwnRoute(client: Client, { routeOptions: { config, url } }: FastifyRequest): boolean {
+  const own = (config as { [kOwnRoute]?: true } | undefined)?.[kOwnRoute] === true
+  return own || (!client.options.routes && url === client.options.callbackPath)
+}
+
+/** Ends a hook that has sent an answer. Returned, always: a hook that sends and does not say so lets the handler run. */
+async function answered(reply: FastifyReply, sending: Promise<FastifyReply>): Promise<FastifyReply> {
+  await sending
+  // Whoever hangs up while a session is being saved ends the wait before anything was sent, and Fastify would go on to the
+  // handler: for somebody who may not pass, and with a second response.
+  if (!reply.sent) reply.hijack()
+  return reply
 }
 
 /**
@@ -132,13 +147,16 @@ function answerForHandler(
     oauth2.onFailure = undefined
     const { send } = reply
     let handled = false
-    reply.send = function (this: FastifyReply, payload?: unknown) {
-      if (payload === failure && !handled) {
+    reply.send = function (this: FastifyReply, ...args: [payload?: unknown]) {
+      if (args[0] === failure && !handled) {
         handled = true
-        return send.call(reply, payload)
+        return send.apply(reply, args)
       }
       reply.send = send
-      if (payload !== failure || !isClientError(failure)) return send.call(reply, payload)
+      if (args[0] !== failure || !isClientError(failure)) return send.apply(reply, args)
+      // An async error handler that returns nothing makes Fastify send that nothing while we are not done yet.
+      reply.send = ((...late: [payload?: unknown]) =>
+        late.length > 0 && late[0] === undefined ? reply : send.apply(reply, late)) as typeof send
       challenge(client, request, reply, failure, oauth2, needed).catch((error: unknown) => send.call(reply, error))
       return reply
     } as typeof send

@@ -43,7 +43,7 @@ const ENDPOINTS = [
 ] as const
 
 /** Seconds that a provider's clock and ours may differ. */
-const CLOCK_TOLERANCE = 60
+export const CLOCK_TOLERANCE = 60
 
 /**
  * An authorization server together with our registration there.

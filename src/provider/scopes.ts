@@ -83,10 +83,13 @@ export class ScopeSet {
   }
 
   #expand(scopes: readonly string[]): Set<string> {
+    const { implies } = this.#rules
     const all = new Set(scopes.map((scope) => this.canonical(scope)))
     // A Set visits what is added while it is walked, so chains of inclusions are followed to their end.
     for (const scope of all) {
-      for (const included of this.#rules.implies?.[scope] ?? []) all.add(this.canonical(included))
+      // Providers name scopes as they like, also after members that every object has.
+      if (!implies || !Object.hasOwn(implies, scope)) continue
+      for (const included of implies[scope] ?? []) all.add(this.canonical(included))
     }
     return all
   }

@@ -19,7 +19,7 @@ import { isClientError } from '../guards/challenge.js'
 import { requestState } from '../lookup.js'
 import { hashState, type PendingFlow } from '../session/flow-cookie.js'
 import { makeLink } from '../session/link.js'
-import { appData, readBinding, readLink } from '../session/session.js'
+import { appData, readBinding } from '../session/session.js'
 import { startFlow } from '../session/start-flow.js'
 import { sealTicket } from '../session/ticket.js'
 import { type Exchanged, exchangeCode } from './exchange.js'
@@ -72,7 +72,7 @@ async function findFlow(client: Client, request: FastifyRequest, params: URLSear
 /** A callback that was answered before, opened again by a reload or the back button. */
 function reopened(client: Client, request: FastifyRequest, reply: FastifyReply, params: URLSearchParams): FastifyReply {
   const hash = hashState(params.get('state') as string)
-  const done = readLink(request, client.name)?.done?.find(([known]) => same(known, hash))
+  const done = client.linkOf(request)?.done?.find(([known]) => same(known, hash))
   if (!done) throw new StateInvalidError()
   return reply.redirect(client.returnUrl(done[1]) ?? '/', 303)
 }

@@ -19,7 +19,7 @@ import type { Authorized } from '../options.js'
 import { ProviderFailure, sanitizedCause } from '../provider/failure.js'
 import type { Completion } from '../session/completions.js'
 import type { PendingFlow } from '../session/flow-cookie.js'
-import { isEncrypted, readBinding, readLink } from '../session/session.js'
+import { isEncrypted, readBinding } from '../session/session.js'
 import { ReconsentNeeded } from './reconsent.js'
 
 export interface Exchanged {
@@ -45,7 +45,7 @@ export async function exchangeCode(
   }
   const account = await accountFrom(client, flow, tokens)
   if (flow.identity !== undefined && account.id !== flow.identity) throw new AccountMismatchError()
-  const link = readLink(request, client.name)
+  const link = client.linkOf(request)
   const fresh: CredentialRecord = { v: 1, issuer: provider.issuer, clientId: provider.clientId, accounts: [account] }
   const credentials = client.credentialsOf(fresh, account)
   const user = await userFor(client, request, flow, account, credentials)
@@ -61,9 +61,12 @@ export async function exchangeCode(
     if (options.offline === 'required' && merged.tokens.refreshToken === undefined) {
       throw flow.reconsented ? new NoRefreshTokenError() : new ReconsentNeeded()
     }
-    return current && flow.another ? withAccount(current, merged) : { ...fresh, accounts: [merged] }
+    // More for one of several accounts leaves the others alone; somebody else, unasked for, takes the place of them all.
+    const joins = flow.another || accountOf(current, account.id) !== undefined
+    return current && joins ? withAccount(current, merged) : { ...fresh, accounts: [merged] }
   }
-  const linkId = link?.user === user ? link.id : randomBytes(16).toString('base64url')
+  const known = link?.user === user ? link : undefined
+  const linkId = known?.id ?? randomBytes(16).toString('base64url')
   if (options.store) {
     const vault = client.vaultOf(user)
     const record = (await client.manager.update(vault, change)) as CredentialRecord
@@ -75,7 +78,7 @@ export async function exchangeCode(
     }
   }
   const slot = { id: linkId, encrypted: isEncrypted(request) }
-  const text = link?.user === user ? link.credentials : undefined
+  const text = known?.credentials
   // A session that can no longer be read is of use to nobody; signing in again is the one way on.
   const current = text === undefined ? undefined : await client.sessionStorage.open(slot, text).catch(() => undefined)
   const record = change(current)
@@ -108,7 +111,7 @@ async function userFor(
     return user
   }
   // Without any identity, a browser is all there is to go by.
-  return account.identified ? account.id : (readLink(request, client.name)?.user ?? account.id)
+  return account.identified ? account.id : (client.linkOf(request)?.user ?? account.id)
 }
 
 function checkSwitch(

@@ -1,16 +1,19 @@
 /** Mounts our routes in a context of their own, so that nothing they need changes the app's. */
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest, RouteShorthandOptions } from 'fastify'
 import type { Client } from '../client.js'
+import { kOwnRoute } from '../lookup.js'
 
 type Handler = (client: Client, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
 
 /** Bytes. A logout form holds a token and a path. */
 const FORM_LIMIT = 16_384
+const OTHERS = ['HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 /** Route options that are kept whatever else is set. */
 function quiet(options: RouteShorthandOptions): RouteShorthandOptions {
   return {
     ...options,
+    config: { ...options.config, [kOwnRoute]: true } as NonNullable<RouteShorthandOptions['config']>,
     // A HEAD request of a link preview or a scanner must not use up a code.
     exposeHeadRoute: false,
     // Codes, states and tickets are in the query: it stays out of the log.
@@ -36,6 +39,12 @@ export const registerRoutes: FastifyPluginAsync<{
   const shared = quiet(options.routeOptions)
   fastify.get(path(options.authorizePath), shared, (request, reply) => authorize(client, request, reply))
   fastify.get(path(options.callbackPath), shared, (request, reply) => callback(client, request, reply))
+  for (const url of [options.authorizePath, options.callbackPath]) {
+    // What Fastify answers and logs where there is no route repeats the whole URL, with the code in it.
+    const { config, logSerializers } = shared as Required<RouteShorthandOptions>
+    const refuse = (_request: unknown, reply: FastifyReply) => methodNotAllowed(reply)
+    fastify.route({ method: OTHERS, url: path(url), config, logSerializers, onRequest: refuse, handler: refuse })
+  }
   if (!options.logout) return
   if (!fastify.hasContentTypeParser('application/x-www-form-urlencoded')) {
     fastify.addContentTypeParser(
@@ -45,6 +54,12 @@ export const registerRoutes: FastifyPluginAsync<{
     )
   }
   fastify.post(path(options.logoutPath), shared, (request, reply) => logout(client, request, reply))
+}
+
+async function methodNotAllowed(reply: FastifyReply): Promise<FastifyReply> {
+  const message = 'This is opened by browsers, with GET.'
+  reply.code(405).headers({ allow: 'GET', 'cache-control': 'no-store' })
+  return reply.send({ statusCode: 405, error: 'Method Not Allowed', message })
 }
 
 function withoutQuery(serialize: ((value: unknown) => unknown) | undefined) {

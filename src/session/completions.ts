@@ -2,6 +2,7 @@
  * Callbacks that are being answered, or were a moment ago. A callback that comes twice, from a double click or a reload,
  * joins the first one: the code can be exchanged only once, and trying again makes a strict provider revoke everything.
  */
+import { reach } from '../credentials/vault.js'
 import type { KeyRing } from '../keys/key-ring.js'
 import type { CredentialStore } from '../storage/storage.js'
 
@@ -85,9 +86,10 @@ export class Completions {
   }
 
   async #claim(hash: string): Promise<boolean> {
-    if (!this.#store) return true
+    const store = this.#store
+    if (!store) return true
     const key = this.#prefix + hash
-    const claimed = (await this.#store.put(key, '', 0)) !== false
+    const claimed = (await reach(() => store.put(key, '', 0))) !== false
     if (claimed) this.#used.push({ key, at: this.#clock() })
     return claimed
   }
@@ -99,8 +101,9 @@ export class Completions {
   }
 
   async #wait(hash: string, timeout: number): Promise<Completion | undefined> {
+    const store = this.#store as CredentialStore
     for (let waited = 0; waited < timeout; waited += POLL_INTERVAL) {
-      const stored = await this.#store?.get(this.#prefix + hash)
+      const stored = await reach(() => store.get(this.#prefix + hash))
       if (stored?.value) {
         return JSON.parse(await this.#keys.open('outcome', [this.#prefix, hash], stored.value))
       }

@@ -4,6 +4,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { OptionError } from '../errors.js'
 import type { AuthorizationRequest } from '../flows/authorization-code.js'
 import type { KeyRing } from '../keys/key-ring.js'
 import type { CookieJar } from './cookies.js'
@@ -17,7 +18,7 @@ export interface PendingFlow extends AuthorizationRequest {
   readonly returnUrl: string
   /** The random value in the session that started it. */
   readonly binding: string
-  /** Whether that session was new: another tab of the same browser may then have been given another one. */
+  /** Whether that value was new: a request of another tab may then have put another one in its place. */
   readonly fresh: boolean
   /** The app's user at the start, where the app has users of its own. */
   readonly user?: string
@@ -32,6 +33,8 @@ export interface PendingFlow extends AuthorizationRequest {
   /** Milliseconds since the epoch. */
   readonly startedAt: number
 }
+
+type PackedFlow = Omit<PendingFlow, 'needed'> & { readonly needed: readonly (string | number)[] }
 
 /** Milliseconds that a person may take at the provider. */
 export const FLOW_LIFETIME = 600_000
@@ -50,13 +53,20 @@ export class FlowCookies {
     this.#clock = clock
   }
 
-  /** Puts a flow into a cookie of its own, dropping the oldest ones where there are too many. */
+  /**
+   * Puts a flow into a cookie of its own, dropping the oldest ones where there are too many.
+   *
+   * @throws {OptionError} when there are more scopes than a cookie can hold
+   */
   async save(request: FastifyRequest, reply: FastifyReply, flow: PendingFlow): Promise<void> {
     let value = await this.#seal(flow)
     // A return URL is a convenience; a cookie that the browser drops is the end of the flow.
     if (value.length > MAXIMUM_COOKIE) value = await this.#seal({ ...flow, returnUrl: '/' })
+    if (value.length > MAXIMUM_COOKIE) {
+      throw new OptionError('scopes', 'with those of the guards are too many to ask for at once: they fill a cookie.')
+    }
     const hash = hashState(flow.state)
-    const name = `${FLOW}${Math.floor(flow.startedAt / 1000).toString(36)}.${hash.slice(0, 12)}`
+    const name = `${FLOW}${Math.floor(flow.startedAt).toString(36)}.${hash.slice(0, 12)}`
     let bytes = value.length
     for (const [index, other] of this.#pending(request).entries()) {
       bytes += other.size
@@ -77,7 +87,8 @@ export class FlowCookies {
     if (!pending || !sealed) return undefined
     let flow: PendingFlow
     try {
-      flow = JSON.parse(await this.#keys.open('flow', [], sealed))
+      const packed: PackedFlow = JSON.parse(await this.#keys.open('flow', [], sealed))
+      flow = { ...packed, needed: packed.needed.map((s) => (typeof s === 'number' ? (packed.scopes[s] as string) : s)) }
     } catch {
       return undefined
     }
@@ -92,13 +103,17 @@ export class FlowCookies {
   }
 
   #seal(flow: PendingFlow): Promise<string> {
-    return this.#keys.seal('flow', [], JSON.stringify(flow))
+    // What is needed is nearly always among what is asked for, and long scopes would not fit in twice.
+    const needed = flow.needed.map((scope) => (flow.scopes.includes(scope) ? flow.scopes.indexOf(scope) : scope))
+    return this.#keys.seal('flow', [], JSON.stringify({ ...flow, needed } satisfies PackedFlow))
   }
 
   /** Newest first. */
   #pending(request: FastifyRequest): { name: string; size: number; time: number }[] {
     const prefix = this.#cookies.prefix + FLOW
+    // Browsers send the older one first, which tells apart those of the same millisecond.
     return Object.entries(this.#cookies.all(request))
+      .reverse()
       .filter(([name]) => name.startsWith(prefix))
       .map(([name, value]) => ({
         name: name.slice(this.#cookies.prefix.length),

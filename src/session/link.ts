@@ -1,7 +1,16 @@
 /** Whose credentials a browser's session stands for: made at sign-in, ended at sign-out. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
-import { appData, linkedClients, readLink, rotateSession, type SessionLink, sessionOf, writeLink } from './session.js'
+import {
+  appData,
+  isEncrypted,
+  linkedClients,
+  readLink,
+  rotateSession,
+  type SessionLink,
+  sessionOf,
+  writeLink,
+} from './session.js'
 
 const MAXIMUM_DONE = 5
 
@@ -32,6 +41,7 @@ export async function makeLink(
   // An app with users of its own decides itself when its session changes hands.
   if (client.options.userKey || previous?.user === link.user) {
     writeLink(request, name, next)
+    if (previous?.user === link.user) await client.sessionStorage.supersede(previous, next, isEncrypted(request))
     return
   }
   if (previous?.user === undefined) {
@@ -39,6 +49,7 @@ export async function makeLink(
     await rotateSession(request, { keep: () => true, keepOurs: true })
     return
   }
+  client.sessionStorage.end(previous.id)
   const after = appData(request)
   await rotateSession(request, { keep: (key) => before.get(key) !== after.get(key), keepOurs: false })
   writeLink(request, name, { ...link, done: [done] })
@@ -52,7 +63,7 @@ export async function endLink(client: Client, request: FastifyRequest, reply: Fa
   sessionOf(request)
   const link = readLink(request, client.name)
   if (!link) return
-  if (!client.options.store) client.sessionStorage.end(link.id)
+  client.sessionStorage.end(link.id)
   writeLink(request, client.name, undefined)
   if (client.options.userKey) return
   const others = linkedClients(request).length > 0

@@ -9,7 +9,8 @@ import type { CookieJar } from './cookies.js'
 
 /** What ended. */
 export interface Outcome {
-  readonly scopes: readonly string[]
+  /** Absent where they did not fit: then it may have been about any. */
+  readonly scopes?: readonly string[]
   /** The code of the error it ended with; absent when it succeeded. */
   readonly code?: string
   /** Milliseconds since the epoch. */
@@ -60,7 +61,7 @@ export class OutcomeCookie {
   ): Promise<void> {
     if (!this.#cookies.get(request, this.#name)) return
     const outcome = await this.read(request)
-    if (!outcome || outcome.code === undefined || scopes.covers(granted, outcome.scopes)) this.clear(request, reply)
+    if (outcome?.code === undefined || scopes.covers(granted, outcome.scopes ?? [])) this.clear(request, reply)
   }
 
   clear(request: FastifyRequest, reply: FastifyReply): void {
@@ -72,7 +73,7 @@ export class OutcomeCookie {
   }
 
   #short({ code }: Omit<Outcome, 'endedAt'>): Promise<string> {
-    const text = JSON.stringify({ scopes: [], ...(code === undefined ? {} : { code }), endedAt: this.#clock() })
+    const text = JSON.stringify({ ...(code === undefined ? {} : { code }), endedAt: this.#clock() })
     return this.#keys.seal('outcome', [this.#client], text)
   }
 }

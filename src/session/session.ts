@@ -35,6 +35,10 @@ export interface SessionLink {
 
 /** Cookies larger than this are dropped by browsers without a word. */
 const COOKIE_LIMIT = 4096
+/** Characters of a cookie for flows that ended. */
+const DONE_LIMIT = 600
+/** Milliseconds that a response of the app may take to reach the browser and its session. */
+const SETTLED_AFTER = 10_000
 const PREFIX = 'oauth2client:'
 // No client can have this name: names are identifiers.
 const BINDING = `${PREFIX}.binding`
@@ -96,9 +100,22 @@ export function writeLink(request: FastifyRequest, client: string, link: Session
   const session = sessionOf(request)
   const before = session.get(linkKey(client))
   session.set(linkKey(client), link)
-  if (link?.credentials === undefined || cookieSize(request) <= COOKIE_LIMIT) return
+  const size = cookieSize(request)
+  if (!link || size === 0) return
+  // What is for convenience leaves the room in a cookie to the app, and goes first where there is none.
+  const done = fitting(link.done ?? [], size <= COOKIE_LIMIT ? DONE_LIMIT : 0)
+  session.set(linkKey(client), { ...link, done })
+  if (link.credentials === undefined || cookieSize(request) <= COOKIE_LIMIT) return
   session.set(linkKey(client), before)
   throw new SessionTooLargeError()
+}
+
+function fitting(done: NonNullable<SessionLink['done']>, limit: number): typeof done {
+  let room = limit
+  return done.filter((entry) => {
+    room -= JSON.stringify(entry).length
+    return room >= 0
+  })
 }
 
 /** A random value that stays with the session when its id changes, and goes when the person behind it does. */
@@ -107,12 +124,18 @@ export function readBinding(request: FastifyRequest): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
-export function ensureBinding(request: FastifyRequest): string {
+/** @param now when a new one is made, in milliseconds since the epoch */
+export function ensureBinding(request: FastifyRequest, now: number): string {
   const existing = readBinding(request)
   if (existing !== undefined) return existing
-  const binding = randomBytes(16).toString('base64url')
+  const binding = `${randomBytes(16).toString('base64url')}.${Math.floor(now).toString(36)}`
   sessionOf(request).set(BINDING, binding)
   return binding
+}
+
+/** Whether requests that were under way when this binding was made may still write another one in its place. */
+export function isFreshBinding(binding: string | undefined, now: number): boolean {
+  return binding === undefined || now - Number.parseInt(binding.slice(binding.indexOf('.') + 1), 36) < SETTLED_AFTER
 }
 
 /** What the app itself keeps in the session. */

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
 import { authorizationUrl } from '../flows/authorization-code.js'
 import type { PendingFlow } from './flow-cookie.js'
-import { checkSessionCookie, ensureBinding, readBinding } from './session.js'
+import { checkSessionCookie, ensureBinding, isFreshBinding, readBinding } from './session.js'
 
 export interface StartFlow {
   readonly intent: PendingFlow['intent']
@@ -50,20 +50,21 @@ export async function startFlow(
       ...(start.loginHint ? { login_hint: start.loginHint } : {}),
     },
   })
-  const fresh = readBinding(request) === undefined
+  const now = options.clock()
+  const fresh = isFreshBinding(readBinding(request), now)
   await client.flowCookies.save(request, reply, {
     ...authorization,
     client: client.name,
     intent: start.intent,
     returnUrl: start.returnUrl,
-    binding: ensureBinding(request),
+    binding: ensureBinding(request, now),
     fresh,
     ...(start.user === undefined ? {} : { user: start.user }),
     ...(start.identity === undefined ? {} : { identity: start.identity }),
     needed: provider.scopes.union(options.scopes, start.needed),
     ...(start.another ? { another: true } : {}),
     ...(start.reconsent ? { reconsented: true } : {}),
-    startedAt: options.clock(),
+    startedAt: now,
   })
   reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
   return reply.redirect(url, 302)

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto'
 import { type CredentialRecord, parseRecord, serializeRecord } from '../credentials/record.js'
 import type { RecordSealer, Vault } from '../credentials/vault.js'
+import { CredentialsRequiredError } from '../errors.js'
 
 /** The session of one request, as far as it concerns us. */
 export interface SessionSlot {
@@ -16,6 +17,12 @@ export interface SessionSlot {
   read(): string | undefined
   /** Puts the sealed record into the session, or takes it out, and has the session saved. */
   write(sealed: string | undefined): Promise<void>
+}
+
+/** What a link holds of credentials. */
+interface Held {
+  readonly id: string
+  readonly credentials?: string
 }
 
 /** Milliseconds for which a copy that was overtaken is still recognized. */
@@ -44,22 +51,27 @@ export class SessionStorage {
     const sealed = slot.read()
     let current = sealed === undefined ? undefined : await this.open(slot, sealed)
     if (this.#ended.has(slot.id)) current = undefined
-    const write = async (record: CredentialRecord): Promise<number | false> => {
-      if (this.#ended.has(slot.id)) return false
+    const write = async (record: CredentialRecord, expected?: number): Promise<number | false> => {
+      if (this.#ended.has(slot.id)) {
+        // Whoever creates would try again for ever: the place itself is gone.
+        if (!expected) throw new CredentialsRequiredError()
+        return false
+      }
       await slot.write(await this.seal(slot, record))
       if (current && current !== record) this.#keep(digest(current), record)
       current = record
       return 1
     }
-    const replayed = current && this.#replay.get(digest(current))
-    if (replayed && this.#clock() < replayed.until) await write(replayed.record)
+    const newest = current && this.#newest(current)
+    if (newest) await write(newest, 1)
     return {
       id: `session/${current ? digest(current) : slot.id}`,
+      place: `session/${slot.id}`,
       journaled: false,
       read: async () => (current && !this.#ended.has(slot.id) ? { record: current, generation: 1 } : undefined),
       write,
       adopt: async (record) => {
-        if (record !== current) await write(record)
+        if (record !== current) await write(record, 1)
       },
       delete: async () => {
         this.end(slot.id)
@@ -71,10 +83,23 @@ export class SessionStorage {
     }
   }
 
+  /** An authorization replaced what one link held: requests that still carry that get what the other one holds. */
+  async supersede(before: Held, after: Held, encrypted: boolean): Promise<void> {
+    if (before.credentials === undefined || after.credentials === undefined) return
+    const record = await this.open({ id: after.id, encrypted }, after.credentials)
+    const replaced = await this.open({ id: before.id, encrypted }, before.credentials).catch(() => undefined)
+    if (replaced) this.#keep(digest(replaced), record)
+  }
+
   /** Nothing is read or written for that id any more, also by requests that are under way. */
   end(id: string): void {
     if (this.#ended.size >= MAXIMUM) this.#ended.delete(this.#ended.values().next().value as string)
     this.#ended.add(id)
+  }
+
+  /** Whether `end` was called for that id. What comes with it was written back by a request that knew no better. */
+  hasEnded(id: string): boolean {
+    return this.#ended.has(id)
   }
 
   /** What goes into a session for a record. */
@@ -85,6 +110,20 @@ export class SessionStorage {
   /** @throws {CredentialsUnreadableError} {@link ClientMismatchError} */
   async open({ id, encrypted }: Pick<SessionSlot, 'id' | 'encrypted'>, text: string): Promise<CredentialRecord> {
     return encrypted ? parseRecord(text) : this.#sealer.open(id, text)
+  }
+
+  /** What became of a record, however many steps ago. */
+  #newest(record: CredentialRecord): CredentialRecord | undefined {
+    let newest: CredentialRecord | undefined
+    const seen = new Set<string>()
+    for (let key = digest(record); !seen.has(key); ) {
+      seen.add(key)
+      const replay = this.#replay.get(key)
+      if (!replay || this.#clock() >= replay.until) break
+      newest = replay.record
+      key = digest(newest)
+    }
+    return newest
   }
 
   #keep(key: string, record: CredentialRecord): void {

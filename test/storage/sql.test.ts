@@ -1,25 +1,14 @@
 import { chmod, mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { CamelCasePlugin, type Kysely, sql } from 'kysely'
+import { CamelCasePlugin, sql } from 'kysely'
 import Libsql from 'libsql'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createCredentialTables, sqlStore } from '../../src/storage/sql.js'
 import { openSqlite } from '../../src/storage/sqlite.js'
 import { credentialStoreContract } from '../../src/testing/credential-store-contract.js'
-
-// biome-ignore lint/suspicious/noExplicitAny: the tables are made by the store
-type Db = Kysely<any>
-
-/** Moves everything into the past, which is how the clock of a database is moved forward. */
-async function age(db: Db, ms: number): Promise<void> {
-  await sql`update oauth2_credentials
-    set updated_at = updated_at - ${ms * 1000}, deleted_at = deleted_at - ${ms * 1000}`.execute(db)
-  await sql`update oauth2_credentials_leases set expires_at = expires_at - ${ms * 1000}`.execute(db)
-  // Fresh rows begin at the current microsecond, and SQLite counts milliseconds.
-  await sleep(5)
-}
+import { type Children, compileForChildren } from './children.js'
+import { age, type Db } from './sql-tables.js'
 
 let directory: string
 let path: string
@@ -179,6 +168,26 @@ describe('sqlStore', () => {
     const store = sqlStore({ db })
     await store.close()
     expect(await store.get('k')).toBeUndefined()
+  })
+})
+
+describe('sqlStore on SQLite in several processes', () => {
+  let children: Children
+  beforeAll(async () => {
+    children = await compileForChildren()
+  })
+  afterAll(() => children.remove())
+
+  test('four processes that increment a number lose none', { timeout: 60_000 }, async () => {
+    const db = await connect()
+    await createCredentialTables(db)
+    const store = sqlStore({ db })
+    await store.put('counter', '0')
+    const task = { kind: 'sqlite', path, action: 'increment', count: 100 } as const
+    const ends = await Promise.all([1, 2, 3, 4].map(() => children.run(task)))
+    // Node 22 says that its SQLite is experimental.
+    expect(ends.map(({ code, signal }) => ({ code, signal }))).toEqual(Array(4).fill({ code: 0, signal: null }))
+    expect((await store.get('counter'))?.value).toBe('400')
   })
 })
 

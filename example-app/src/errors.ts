@@ -1,0 +1,57 @@
+/** What people see when something went wrong; programs get Fastify's JSON. */
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { OAuth2ClientError, oauthAware } from 'fastify-oauth2client'
+import { answer, wantsHtml } from './answer.js'
+import { errorPage } from './pages/error.js'
+
+export function handleErrors(app: FastifyInstance): void {
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    // The plugin answers its own errors: when credentials die inside a handler, the person is sent to sign in again.
+    if (error instanceof OAuth2ClientError) return reply.send(error)
+    const statusCode = error.statusCode ?? 500
+    if (statusCode >= 500) request.log.error(error)
+    return answerError(request, reply, {
+      statusCode,
+      code: error.code,
+      message: statusCode === 500 ? 'Something went wrong on our side.' : error.message,
+    })
+  })
+  app.setNotFoundHandler({ preHandler: oauthAware() }, (request, reply) =>
+    answerError(request, reply, { statusCode: 404, code: 'NOT_FOUND', message: 'There is no such page.' }),
+  )
+}
+
+/**
+ * The `onError` option of the plugin, whose own answers are good enough nearly everywhere: a redirect or a small page for
+ * people, JSON for programs. Two kinds of errors look better in our own layout, and whatever is not answered here is left
+ * to the plugin.
+ */
+export async function answerPeople(
+  error: OAuth2ClientError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply | undefined> {
+  if (!wantsHtml(request)) return undefined
+  const { missingScopes, authorizeUrl } = error.details ?? {}
+  let link: string | undefined
+  if (error.code === 'FST_OAUTH2_SCOPE_DECLINED') {
+    // The person said no before, so nothing asks again by itself. This link does.
+    link = await request.oauth2.authorizeUrl(request.url, { scopes: missingScopes as string[] })
+  } else if (request.method === 'POST') {
+    // A form that was posted after the access ended cannot be redirected.
+    if (typeof authorizeUrl === 'string') link = `${authorizeUrl}&${new URLSearchParams({ return_url: '/profile' })}`
+  } else {
+    return undefined
+  }
+  const { statusCode, code, message } = error
+  return answerError(request, reply, { statusCode, code, message }, link)
+}
+
+function answerError(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  error: { readonly statusCode: number; readonly code: string; readonly message: string },
+  link?: string,
+): FastifyReply {
+  return answer(request, reply.code(error.statusCode), error, errorPage(error, link))
+}

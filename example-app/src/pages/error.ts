@@ -1,0 +1,20 @@
+import { html } from '../html.js'
+import type { Page } from './layout.js'
+
+const TITLES: Readonly<Record<string, string>> = {
+  NOT_FOUND: 'Not found',
+  FST_OAUTH2_SCOPE_DECLINED: 'A permission is missing',
+  FST_OAUTH2_CREDENTIALS_REQUIRED: 'Please sign in again',
+}
+
+export function errorPage(error: { readonly code: string; readonly message: string }, link?: string): Page {
+  return {
+    title: TITLES[error.code] ?? 'This did not work',
+    lead: error.message,
+    body: html`<p class="actions">
+${link !== undefined && html`<a class="button" href="${link}">${error.code === 'FST_OAUTH2_SCOPE_DECLINED' ? 'Ask again' : 'Continue'}</a>`}
+<a class="button quiet" href="/">Home</a>
+</p>
+<p class="soft"><code>${error.code}</code></p>`,
+  }
+}

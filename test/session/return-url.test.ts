@@ -1,0 +1,295 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { parseReturnUrl } from '../../src/session/return-url.js'
+import { startApp, type TestApp } from '../helpers/app.js'
+import { Browser } from '../helpers/browser.js'
+import { back, begin } from '../routes/flow.js'
+
+const OURS = 'https://app.example.com'
+
+/** Of ATTACKS section D: what a URL parser takes for another origin, or for none. */
+const elsewhere = [
+  '//evil',
+  '/\\evil',
+  '\\\\evil',
+  '\\/evil',
+  '/\\/evil',
+  '/\\\\\\\\evil',
+  '///evil',
+  '////evil',
+  'https:evil',
+  'https:/evil',
+  'https://evil',
+  'HTTPS://evil',
+  '/\t/evil',
+  '/\n/evil',
+  '/\r/evil',
+  ' //evil',
+  '\t//evil',
+  '\0//evil',
+  '//user@us@evil/',
+  'http://us@evil',
+  'http://us.evil',
+  '//evil%E3%80%82com',
+  '//evil\u3002com',
+  'javascript:alert(1)',
+  'JaVaScRiPt:alert(1)',
+  '\u0001javascript:alert(1)',
+  'data:text/html,x',
+  'vbscript:x',
+  'blob:https://evil/x',
+  `${OURS.replace('https', 'http')}/`,
+  `${OURS}:444/`,
+  `${OURS}/`,
+  // Of our origin for the parser, and of another one for the browser that gets the path of it.
+  '/..//evil',
+  '/.//evil',
+  '/./\\evil',
+  '/a/..//evil',
+  '/a/../\\evil',
+  '/%2e%2e//evil',
+  '/%2e//evil',
+  'http:evil',
+  'http:/evil',
+  '',
+  'a',
+  '?x',
+  '#x',
+  '..',
+  './/evil',
+  '@evil',
+  // What a header cannot hold.
+  '/a\r\nSet-Cookie: x=y',
+  '/a\nb',
+  '/a\u2028b',
+  '/a\u2029b',
+  '/a\u0085b',
+  '/a\u007fb',
+  '/a\0b',
+  `/${'x'.repeat(2_048)}`,
+]
+
+const kept: [string, string][] = [
+  ['/', '/'],
+  ['/a?x=1&y=a%26b#f', '/a?x=1&y=a%26b#f'],
+  ['/@x', '/@x'],
+  ['/;x', '/;x'],
+  ['/:x', '/:x'],
+  ['/ü', '/%C3%BC'],
+  ['/a b', '/a%20b'],
+  ['/a//b', '/a//b'],
+  ['/a/../b', '/b'],
+  // Decoded once, and never again.
+  ['/%2F%2Fevil', '/%2F%2Fevil'],
+  ['/%5Cevil', '/%5Cevil'],
+  ['/%09/evil', '/%09/evil'],
+  ['/x?next=//evil', '/x?next=//evil'],
+  ['/x#//evil', '/x#//evil'],
+]
+
+/** Where a browser goes for a Location, by the strictest reading. */
+function expectOurs(location: string): void {
+  expect(location).toMatch(/^\/(?![/\\])[\x21-\x5b\x5d-\x7e]*$/)
+  expect(new URL(location, OURS).origin).toBe(OURS)
+}
+
+describe('parseReturnUrl', () => {
+  test.each(elsewhere)('D: %j is dropped', (value) => {
+    expect(parseReturnUrl(value)).toBeUndefined()
+  })
+
+  test.each([[['/a', '/b']], [undefined], [null], [7], [{ toString: () => '/a' }], [['/a']]])(
+    'D: %j is no path',
+    (value) => {
+      expect(parseReturnUrl(value)).toBeUndefined()
+    },
+  )
+
+  test.each(kept)('D: %j is kept as %j', (value, expected) => {
+    expect(parseReturnUrl(value)).toBe(expected)
+    expectOurs(expected)
+  })
+
+  test.each([
+    '/oauth2callback',
+    '/oauth2callback/',
+    '/OAuth2Callback?code=x',
+    '/%6fauth2callback',
+    '/a/../oauth2callback#x',
+  ])('D2: %s leads back into a flow and is dropped', (value) => {
+    expect(parseReturnUrl(value, ['/oauth2authorize', '/oauth2callback'])).toBeUndefined()
+    expect(parseReturnUrl('/oauth2callbacks', ['/oauth2callback'])).toBe('/oauth2callbacks')
+  })
+
+  const piece = fc.constantFrom(
+    ...[
+      '/',
+      '\\',
+      '//',
+      '.',
+      '..',
+      '%2e',
+      '%2f',
+      '%5c',
+      '%',
+      '@',
+      ':',
+      '?',
+      '#',
+      '\t',
+      '\n',
+      '\r',
+      ' ',
+      '\0',
+      '\u2028',
+    ],
+    ...['evil.example', 'https', 'javascript', 'a', 'ü', '\u3002', '\uff0f', '\u{1f600}', '\ud800', '[', ']', '%0d%0a'],
+  )
+  const hostile = fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join(''))
+
+  test('D: whatever comes in, what comes out is a path of ours, and stays what it is when parsed again', () => {
+    const any = fc.oneof(
+      hostile,
+      hostile.map((rest) => `/${rest}`),
+      fc.string(),
+      fc.webUrl(),
+      fc.anything(),
+    )
+    fc.assert(
+      fc.property(any, (value) => {
+        const parsed = parseReturnUrl(value)
+        if (parsed === undefined) return
+        expectOurs(parsed)
+        // The route parses again what it sealed; only its length may then be too much.
+        if (parsed.length <= 2_048) expect(parseReturnUrl(parsed)).toBe(parsed)
+      }),
+      { numRuns: 20_000 },
+    )
+  })
+})
+
+/** The Location that ends a flow which began with this query. */
+async function locationFor(app: TestApp, query: string): Promise<string> {
+  const browser = new Browser()
+  const { callback } = await begin(app, `/oauth2authorize?${query}`, { browser })
+  const page = await back(app, callback, { browser })
+  expect(page.status).toBe(303)
+  return page.headers.get('location') as string
+}
+
+describe('through the routes', () => {
+  test('D: everything that leads elsewhere ends at /', async () => {
+    const app = await startApp()
+    for (const value of elsewhere) {
+      if (value.includes('\ud800')) continue
+      expect([value, await locationFor(app, new URLSearchParams({ return_url: value }).toString())]).toEqual([
+        value,
+        '/',
+      ])
+    }
+  })
+
+  test('D: paths of ours are kept', async () => {
+    const app = await startApp()
+    for (const [value, expected] of kept) {
+      expect(await locationFor(app, new URLSearchParams({ return_url: value }).toString())).toBe(expected)
+    }
+  })
+
+  test.each([
+    ['return_url=/%09/evil', '/'],
+    ['return_url=%2F%2Fevil', '/'],
+    ['return_url=/%5Cevil', '/'],
+    ['return_url=%252F%252Fevil', '/'],
+    ['return_url=/%252F%252Fevil', '/%2F%2Fevil'],
+    ['return_url=/a&return_url=/b', '/'],
+    ['return_url[]=/a', '/'],
+    ['return_url=/a%0d%0aX:%20y', '/'],
+    ['return_url=%ff', '/'],
+    ['return_url=', '/'],
+    ['return_to=/a&next=/b', '/'],
+    ['return_url=/oauth2authorize?return_url=/oauth2authorize', '/'],
+    ['return_url=/oauth2callback%3Fcode=x', '/'],
+    ['return_url=/oauth2logout', '/'],
+  ])('D, D2: ?%s ends at %s', async (query, expected) => {
+    expect(await locationFor(await startApp(), query)).toBe(expected)
+  })
+
+  test('D4: a guarded deep link comes back exactly as it was', async () => {
+    const app = await startApp()
+    const path = '/profile?x=1&y=a%26b&z=%E2%82%AC&x=2&//evil'
+    const page = await app.browser.goto(app.url + path)
+    expect([page.status, page.url]).toEqual([200, app.url + path])
+  })
+
+  test('D: the path of a request is no less suspect than a parameter', async () => {
+    const app = await startApp({
+      routes: (server) => server.get('/*', { config: { oauth2: true } }, async () => 'in'),
+    })
+    for (const target of ['//evil.example/x', '/\\evil.example', '/.//evil.example', '/%09/evil.example']) {
+      const page = await new Promise<{ status: number; location: string }>((resolve, reject) => {
+        // Straight to the server: no client would send these as they are.
+        app.app.inject(
+          { method: 'GET', url: '/x', headers: { accept: 'text/html', host: new URL(app.url).host } },
+          () => {},
+        )
+        import('node:http').then(({ request }) =>
+          request({
+            port: new URL(app.url).port,
+            host: '127.0.0.1',
+            path: target,
+            headers: { accept: 'text/html', host: new URL(app.url).host },
+          })
+            .on('response', (response) => {
+              response.resume()
+              const cookies = response.headers['set-cookie'] ?? []
+              const browser = new Browser()
+              for (const cookie of cookies) {
+                const [name, value] = (cookie.split(';')[0] as string).split(/=(.*)/s) as [string, string]
+                browser.setCookie('localhost', { name, value })
+              }
+              browser
+                .step(response.headers.location as string)
+                .then((at) => back(app, at.location as string, { browser }))
+                .then(({ status, headers }) => resolve({ status, location: headers.get('location') as string }), reject)
+            })
+            .on('error', reject)
+            .end(),
+        )
+      })
+      expect(page.status).toBe(303)
+      expectOurs(page.location)
+    }
+  })
+
+  test('D: whatever a stranger puts into the link, people end up with us', async () => {
+    const app = await startApp()
+    const text = fc.array(
+      fc.constantFrom(
+        '/',
+        '\\',
+        '.',
+        '..',
+        '%2e',
+        '%2f',
+        '%5c',
+        '@',
+        ':',
+        '\t',
+        '\r\n',
+        ' ',
+        'evil.example',
+        'https:',
+        '?',
+        '#',
+      ),
+      { maxLength: 8 },
+    )
+    await fc.assert(
+      fc.asyncProperty(text, async (pieces) => {
+        expectOurs(await locationFor(app, new URLSearchParams({ return_url: `/${pieces.join('')}` }).toString()))
+      }),
+      { numRuns: 60 },
+    )
+  })
+})

@@ -1,0 +1,108 @@
+import { describe, expect, expectTypeOf, test } from 'vitest'
+import { encrypted } from '../../src/storage/encrypted.js'
+import { type MemoryEntry, memoryStore } from '../../src/storage/memory.js'
+import type { CredentialStore } from '../../src/storage/storage.js'
+import { credentialStoreContract } from '../../src/testing/credential-store-contract.js'
+
+const [OLD, NEW] = ['o'.repeat(32), 'n'.repeat(32)] as const
+
+credentialStoreContract({
+  test,
+  describe: (name, fn) => describe(`encrypted memoryStore: ${name}`, fn),
+  async create() {
+    let now = 0
+    const map = new Map<string, MemoryEntry>()
+    const inner = () => memoryStore({ map, clock: () => now })
+    return {
+      store: encrypted(inner(), OLD),
+      second: encrypted(inner(), [NEW, OLD]),
+      advance(ms) {
+        now += ms
+      },
+      async cleanup() {},
+    }
+  },
+})
+
+describe('encrypted', () => {
+  test('the store never sees a value, and no two are alike', async () => {
+    const inner = memoryStore()
+    const store = encrypted(inner, OLD)
+    await store.put('a', 'secret')
+    const first = await inner.get('a')
+    await store.put('a', 'secret')
+    const second = await inner.get('a')
+    expect(first?.value).not.toContain('secret')
+    expect(Buffer.from(String(first?.value.split('.')[2]), 'base64url').toString('latin1')).not.toContain('secret')
+    expect(first?.value).not.toBe(second?.value)
+    expect(await store.get('a')).toEqual({ ...second, value: 'secret', age: expect.any(Number) })
+  })
+
+  test('a value that was copied, altered, sealed with another key or never sealed is unreadable and kept', async () => {
+    const inner = memoryStore()
+    const store = encrypted(inner, OLD)
+    await store.put('alice', 'hers')
+    const sealed = String((await inner.get('alice'))?.value)
+    await encrypted(inner, NEW).put('other key', 'v')
+    await inner.put('bob', sealed)
+    await inner.put('altered', sealed.slice(0, -1) + (sealed.endsWith('A') ? 'B' : 'A'))
+    await inner.put('plain', '{"access_token":"t"}')
+    for (const [key, reason] of [
+      ['bob', 'damaged'],
+      ['altered', 'damaged'],
+      ['plain', 'damaged'],
+      ['other key', 'unknown key'],
+    ] as const) {
+      const before = await inner.get(key)
+      await expect(store.get(key)).rejects.toMatchObject({
+        code: 'FST_OAUTH2_CREDENTIALS_UNREADABLE',
+        message: expect.stringContaining(reason),
+      })
+      expect((await inner.get(key))?.value).toBe(before?.value)
+    }
+    expect((await store.get('alice'))?.value).toBe('hers')
+  })
+
+  test('keys are replaced one after the other', async () => {
+    const inner = memoryStore()
+    await encrypted(inner, OLD).put('k', 'v')
+    const both = encrypted(inner, [NEW, OLD])
+    const stored = await both.get('k')
+    expect(stored?.value).toBe('v')
+    await both.put('k', 'v', stored?.generation)
+    expect((await encrypted(inner, [NEW]).get('k'))?.value).toBe('v')
+    await expect(encrypted(inner, OLD).get('k')).rejects.toMatchObject({ code: 'FST_OAUTH2_CREDENTIALS_UNREADABLE' })
+  })
+
+  test('has what the store has, and says what it is', async () => {
+    const full = encrypted(memoryStore(), Buffer.alloc(32, 7))
+    expect(full).toMatchObject({ encrypted: true, shared: false })
+    expect(Object.keys(full).sort()).toEqual(['delete', 'encrypted', 'get', 'list', 'lock', 'put', 'shared'])
+    expectTypeOf(full.lock).not.toBeUndefined()
+
+    class Bare implements CredentialStore {
+      readonly #inner = memoryStore()
+      get = this.#inner.get
+      put = this.#inner.put
+      delete = this.#inner.delete
+      #closed = 0
+      async close() {
+        this.#closed++
+        return expect(this.#closed).toBe(1)
+      }
+    }
+    const bare = encrypted(new Bare(), OLD)
+    expect(Object.keys(bare).sort()).toEqual(['close', 'delete', 'encrypted', 'get', 'put'])
+    await bare.close()
+    expectTypeOf(encrypted(memoryStore() as CredentialStore, OLD)).toExtend<CredentialStore>()
+  })
+
+  test('refuses short keys, no keys, and a second layer', () => {
+    for (const keys of ['short', [], [OLD, 'short'], new Uint8Array(31)]) {
+      expect(() => encrypted(memoryStore(), keys)).toThrow(
+        expect.objectContaining({ code: 'FST_OAUTH2_OPTION_INVALID' }),
+      )
+    }
+    expect(() => encrypted(encrypted(memoryStore(), OLD), NEW)).toThrow(/encrypted already/)
+  })
+})
