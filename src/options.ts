@@ -86,7 +86,10 @@ export interface OAuth2ClientOptions {
   readonly authorizationParams?: Readonly<Record<string, string>>
   /** Runs after the credentials were stored and before the person is sent back. */
   readonly onAuthorized?: (request: FastifyRequest, authorized: Authorized) => void | Promise<void>
-  /** May answer (and return the reply), or throw to reach the app's error handler; otherwise we answer. */
+  /**
+   * May answer (and return the reply), or throw to reach the app's error handler; otherwise we answer. Where a person can go
+   * on, `error.details.authorizeUrl` says where.
+   */
   readonly onError?: (error: OAuth2ClientError, request: FastifyRequest, reply: FastifyReply) => unknown
   readonly onCredentialsChanged?: (event: CredentialsChanged) => void | Promise<void>
   /** Seconds before expiry at which a new access token is fetched, jittered. Default 60. */

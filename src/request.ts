@@ -257,7 +257,10 @@ export class RequestOAuth2 extends UserOAuth2 {
   readonly #request: FastifyRequest
   /** Known once a guard or `oauthAware()` ran. @internal */
   reply: FastifyReply | undefined
-  /** The app's user, or whoever signed in; known after `load()`. @internal */
+  /**
+   * The key that the credentials are stored under, for `fastify.oauth2.user(key)`: the app's own user, or the identity at the
+   * provider. Known after a guard or `load()`; `undefined` when nobody is signed in.
+   */
   user: string | undefined
   /** Called with an error that `getAccessToken` or `fetch` threw into the handler. @internal */
   onFailure: ((error: unknown) => void) | undefined

@@ -25,10 +25,13 @@ export async function answerError(
   reply.header('cache-control', 'no-store')
   varyByNavigation(reply)
   if (error.headers) reply.headers(error.headers)
+  const person = isNavigation(request)
+  // An app that answers in its own layout needs the way on too.
+  if (person && way) error.details = { ...error.details, authorizeUrl: way.href }
   if (client.options.onError && (await answeredByApp(client, request, reply, error))) return reply
   reply.code(error.statusCode)
   const reason = STATUS_CODES[error.statusCode] ?? 'Error'
-  if (isNavigation(request)) {
+  if (person) {
     const missing = error.details?.missingScopes
     return reply.headers({ ...PAGE_HEADERS, 'content-security-policy': pagePolicy() }).send(
       renderPage({
