@@ -56,7 +56,7 @@ export async function buildApp({ service, dataDir, baseUrl, logger = false }: Ap
     scopes: BASE_SCOPES,
     storage: sqlStore({ db }),
     encryptionKeys: await secret('encryption-key'),
-    onError: answerPeople,
+    onError: answerPeople(service),
   })
 
   const tokens = formTokens(await secret('form-key'))

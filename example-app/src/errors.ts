@@ -1,8 +1,10 @@
 /** What people see when something went wrong; programs get Fastify's JSON. */
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { OAuth2ClientError, oauthAware } from 'fastify-oauth2client'
+import { OAuth2ClientError, type OAuth2ClientOptions, oauthAware } from 'fastify-oauth2client'
 import { answer, wantsHtml } from './answer.js'
-import { errorPage } from './pages/error.js'
+import { errorPage, type WayOn } from './pages/error.js'
+import { scopeList } from './pages/parts.js'
+import type { Service } from './services.js'
 
 export function handleErrors(app: FastifyInstance): void {
   app.setErrorHandler((error: FastifyError, request, reply) => {
@@ -26,32 +28,29 @@ export function handleErrors(app: FastifyInstance): void {
  * people, JSON for programs. Two kinds of errors look better in our own layout, and whatever is not answered here is left
  * to the plugin.
  */
-export async function answerPeople(
-  error: OAuth2ClientError,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply | undefined> {
-  if (!wantsHtml(request)) return undefined
-  const { missingScopes, authorizeUrl } = error.details ?? {}
-  let link: string | undefined
-  if (error.code === 'FST_OAUTH2_SCOPE_DECLINED') {
-    // The person said no before, so nothing asks again by itself. This link does.
-    link = await request.oauth2.authorizeUrl(request.url, { scopes: missingScopes as string[] })
-  } else if (request.method === 'POST') {
+export function answerPeople(service: Service): NonNullable<OAuth2ClientOptions['onError']> {
+  return async (error, request, reply) => {
+    if (!wantsHtml(request)) return undefined
+    const { statusCode, code, message, details } = error
+    if (code === 'FST_OAUTH2_SCOPE_DECLINED') {
+      const scopes = details?.missingScopes as string[]
+      // The person said no before, so nothing asks again by itself. This link does.
+      const link = await request.oauth2.authorizeUrl(request.url, { scopes })
+      return answerError(request, reply, { statusCode, code, message }, { link, missing: scopeList(scopes, service) })
+    }
+    if (request.method !== 'POST') return undefined
     // A form that was posted after the access ended cannot be redirected.
-    if (typeof authorizeUrl === 'string') link = `${authorizeUrl}&${new URLSearchParams({ return_url: '/profile' })}`
-  } else {
-    return undefined
+    const back = new URLSearchParams({ return_url: '/profile' })
+    const link = typeof details?.authorizeUrl === 'string' ? `${details.authorizeUrl}&${back}` : undefined
+    return answerError(request, reply, { statusCode, code, message }, { link })
   }
-  const { statusCode, code, message } = error
-  return answerError(request, reply, { statusCode, code, message }, link)
 }
 
 function answerError(
   request: FastifyRequest,
   reply: FastifyReply,
   error: { readonly statusCode: number; readonly code: string; readonly message: string },
-  link?: string,
+  way?: WayOn,
 ): FastifyReply {
-  return answer(request, reply.code(error.statusCode), error, errorPage(error, link))
+  return answer(request, reply.code(error.statusCode), error, errorPage(error, way))
 }

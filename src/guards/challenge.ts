@@ -30,7 +30,9 @@ export async function challenge(
   needed: readonly string[],
 ): Promise<FastifyReply> {
   const person = isNavigation(request)
-  const here = client.returnUrl(client.publicPrefix + (request.raw.url ?? '/')) ?? '/'
+  // On the authorize route, which nobody wants to come back to, it is where that one was to lead.
+  const { return_url: beyond } = (request.query ?? {}) as { readonly return_url?: unknown }
+  const here = client.returnUrl(client.publicPrefix + (request.raw.url ?? '/')) ?? client.returnUrl(beyond) ?? '/'
   if (error instanceof UserRequiredError && person && client.options.loginPath) {
     reply.header('cache-control', 'no-store')
     varyByNavigation(reply)

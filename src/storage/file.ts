@@ -1,6 +1,6 @@
 /**
- * One JSON file for all credentials. How it is written is in `storage/file/replace`; here is what it says. Called by apps and
- * command-line programs that want a file rather than a database.
+ * Credentials in one JSON file; how it is replaced is in `storage/file/replace`. Called by apps and command-line programs
+ * that want a file rather than a database.
  */
 import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
@@ -34,8 +34,8 @@ interface Job {
 }
 
 /**
- * Credentials in one JSON file: for command-line programs, and for apps on one machine without a database. Any number of
- * stores in any number of processes may use the file at once. It must be on a local disk: network file systems do not
+ * Credentials in one JSON file: for command-line programs, and for apps on one machine without a database. Any number
+ * of stores in any number of processes may use the file at once. It must be on a local disk: network file systems do not
  * promise what this relies on.
  *
  * The file is read as a whole for every `get` and replaced as a whole by every write; writes that are made at the same
@@ -48,8 +48,8 @@ interface Job {
  * whatever else is no regular file are refused. A file that is damaged or was written by a later version is an error
  * and is left as it is; a missing one holds nothing. There are no modes on Windows, so protect the directory there.
  *
- * @throws OptionError without a path. Methods reject with CredentialsUnreadableError when the file is not what it should
- * be, and with StoreUnavailableError when the system refuses something or other processes write for more than 10 s on
+ * @throws OptionError without a path. Methods reject with CredentialsUnreadableError when the file is not what it
+ * should be, and with StoreUnavailableError when the system refuses something or other processes write for more than 10 s on
  * end. Which file it is and what can be done about it is in the error's `cause`, for messages may reach browsers.
  *
  * @example

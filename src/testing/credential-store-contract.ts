@@ -204,6 +204,21 @@ function concurrency(run: (name: string, body: (bench: Bench) => Promise<void>) 
     assert.equal(generations[Number(stored.value)], stored.generation, 'value and generation are of different writers')
   })
 
+  run('concurrent writers of different keys do not undo each other', async ({ store, second, prefix }) => {
+    const keys = Array.from({ length: 40 }, (_, index) => `${prefix}${index}`)
+    for (const key of keys.slice(0, 10)) await store.put(key, 'old', 0)
+    await Promise.all(
+      keys.map(async (key, index) => {
+        const handle = index % 2 ? store : second
+        if (index < 10) assert.equal(await handle.delete(key), true)
+        else written(await handle.put(key, key, 0))
+      }),
+    )
+    for (const [index, key] of keys.entries()) {
+      assert.equal((await store.get(key))?.value, index < 10 ? undefined : key)
+    }
+  })
+
   run('of a put and a delete of the same generation exactly one wins', async ({ store, second, prefix }) => {
     for (let round = 0; round < 10; round++) {
       const generation = written(await store.put(prefix, 'old'))

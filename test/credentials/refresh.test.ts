@@ -411,7 +411,7 @@ describe('an answer that got lost', () => {
   }
 
   test.each(lost)('%s: an unknown provider is not asked again within 30 s, and once after', async (_name, answer) => {
-    const { browser, url, provider, refreshes, record } = await signedIn({ client: { timeout: 200 } })
+    const { browser, url, provider, refreshes, record } = await signedIn({ client: { timeout: 1000 } })
     clock.advance(HOUR)
     lose(provider, answer)
     expect(codeOf(await browser.xhr(`${url}/profile`))).toEqual(DOWN)
@@ -458,7 +458,7 @@ describe('an answer that got lost', () => {
   })
 
   test.each(lost)('%s: a provider without rotation is asked again at once', async (_name, answer) => {
-    const { browser, url, provider, refreshes } = await signedIn({ rotation: 'none', client: { timeout: 200 } })
+    const { browser, url, provider, refreshes } = await signedIn({ rotation: 'none', client: { timeout: 1000 } })
     clock.advance(HOUR)
     lose(provider, answer)
     expect(codeOf(await browser.xhr(`${url}/profile`))).toEqual(DOWN)

@@ -133,6 +133,7 @@ test('one more permission is announced, asked for, and can be declined and asked
   page = await browser.submit(page, 0, { scope: [] })
   expect([at(page), page.status]).toEqual(['/files', 403])
   expect(page.body).toContain('FST_OAUTH2_SCOPE_DECLINED')
+  expect(page.body).toContain('<li>See the names of your files</li>')
   // No loop, however often the page is opened; and everything else goes on as before.
   expect((await browser.goto(`${url}/files`)).chain).toHaveLength(1)
   expect((await browser.goto(`${url}/profile`)).status).toBe(200)
@@ -303,12 +304,14 @@ test('stored credentials that turn out to be dead after a sign-in are replaced, 
   const before = new Browser()
   await signIn(before, await before.goto(`${first.url}/profile`))
   await before.submit(await before.goto(`${first.url}/files`))
-  const { url, server } = await first.restart()
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 600_000 })
   onTestFinished(() => void vi.useRealTimers())
+  const { url, server } = await first.restart()
   // What is stored grants more than signing in asks for, so it is kept until the refresh token proves to be worthless.
   const browser = new Browser()
-  const page = await signIn(browser, await browser.goto(`${url}/profile`))
+  let page = await signIn(browser, await browser.goto(`${url}/profile`))
+  expect(page.body).toContain('name="scope" value="files.read" checked')
+  page = await browser.submit(page)
   expect([at(page), page.status]).toEqual(['/profile', 200])
   expect(server.tokenRequests.map(({ grantType }) => grantType)).toEqual([
     'authorization_code',

@@ -61,6 +61,7 @@ describe('what does not belong is refused', () => {
       ['a', 'bc'],
     ],
     [['a,1:b'], ['a', 'b']],
+    [['a,b'], ['a', 'b']],
     [['a'], ['a', '']],
     [[], ['']],
     [['ä'], ['a\u0308']],

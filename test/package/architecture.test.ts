@@ -13,7 +13,7 @@ const RULES: Record<string, readonly string[]> = {
   provider: ['errors', 'credentials/record'],
   flows: ['errors', 'provider', 'credentials/record'],
   xsrf: [],
-  storage: ['errors', 'credentials'],
+  storage: ['errors', 'keys', 'credentials'],
   credentials: ['errors', 'keys', 'provider', 'flows', 'storage/storage'],
   session: ['errors', 'keys', 'provider', 'flows', 'credentials', 'storage', 'client'],
   guards: ['errors', 'provider', 'session', 'client', 'lookup', 'request'],

@@ -142,10 +142,13 @@ describe('DJ-6 the authorize route of an app with its own users', () => {
   test('DJ-6 a user without credentials goes to the provider, nobody to the login', async () => {
     const { browser, url, provider } = await start()
     expect((await browser.step(`${url}/oauth2authorize`, as('ann'))).location).toContain(provider.issuer)
-    const { location } = await browser.step(`${url}/oauth2authorize?return_url=/aware`)
-    expect(new URL(location as string).pathname).toBe('/login')
-    // After the login, the same request is made again.
-    expect(new URL(location as string).searchParams.get('return_url')).not.toContain('evil')
+    const login = async (target: string) => {
+      const page = await browser.step(`${url}/oauth2authorize?return_url=${encodeURIComponent(target)}`)
+      return page.location
+    }
+    expect(await login('/aware?x=1')).toBe(`${url}/login?return_url=%2Faware%3Fx%3D1`)
+    expect(await login('https://evil.example/')).toBe(`${url}/login?return_url=%2F`)
+    expect(await login('/oauth2authorize?return_url=/oauth2authorize')).toBe(`${url}/login?return_url=%2F`)
   })
 
   test('DJ-6 inverted: a user with credentials is asked, for this is the way to ask', async () => {

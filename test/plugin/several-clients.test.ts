@@ -100,6 +100,7 @@ test("a flow of one client is no answer to another's", async () => {
 test('a child with a client of the same name uses its own, with every kind of guard', async () => {
   const [parent, child] = [await scriptedProvider(), await scriptedProvider()]
   child.user = 'carol'
+  const seen: string[] = []
   const who = async ({ oauth2 }: { oauth2: RequestOAuth2 }) => ({ user: oauth2.userId })
   const { browser, url } = await serve((app) => {
     app.register(oauth2Client, optionsFor(parent, { storage: memoryStore() }))
@@ -107,7 +108,9 @@ test('a child with a client of the same name uses its own, with every kind of gu
     app.register(
       async (instance) => {
         instance.get('/before', { config: { oauth2: true } }, who)
-        instance.register(oauth2Client, optionsFor(child, { storage: memoryStore() }))
+        instance.register(oauth2Client, optionsFor(child, { storage: memoryStore(), hook: 'preHandler' }))
+        const preValidation = async () => void seen.push('preValidation')
+        instance.get('/hooked', { config: { oauth2: true }, preValidation }, who)
         instance.get('/free', { onRequest: requireOAuth() }, who)
         instance.register(async (grandchild) => grandchild.get('/deep', { config: { oauth2: true } }, who))
       },
@@ -118,6 +121,9 @@ test('a child with a client of the same name uses its own, with every kind of gu
   for (const path of ['/child/before', '/child/free', '/child/deep']) {
     expect([path, (await browser.step(url + path)).location]).toEqual([path, expect.stringContaining(child.issuer)])
   }
+  // The parent's hook, which would have been earlier, leaves it to the child's.
+  expect((await browser.xhr(`${url}/child/hooked`)).status).toBe(401)
+  expect(seen).toEqual(['preValidation'])
   expect((await browser.goto(`${url}/child/deep`)).json()).toEqual({ user: 'sub-carol' })
   expect(parent.count('token')).toBe(0)
 })

@@ -217,7 +217,7 @@ test('keys that look alike are different users, across clients of one store', as
     'ä',
     'a\u0308',
   ]
-  keys.push('__proto__', 'user/a', '🦊', 'a_b/c', 'x'.repeat(2_000))
+  keys.push('__proto__', '_bc', 'user/a', '🦊', 'a_b/c', 'x'.repeat(2_000))
   const users = names.flatMap((name) => keys.map((key) => [name, key] as const))
   const at = ([name, key]: readonly [string, string]) =>
     (app as unknown as Record<string, typeof app.oauth2>)[name]?.user(key)
@@ -287,6 +287,18 @@ describe('resolveUser', () => {
     for await (const key of store.list('')) expect.unreachable(key)
     expect((await browser.xhr(`${url}/profile`)).status).toBe(401)
   })
+})
+
+test('another identity in a grant flow is refused, though the app says that it is the same user', async () => {
+  const { app, browser, url, provider } = await start()
+  await browser.goto(`${url}/profile`, as('u1'))
+  const stored = async () => (await app.oauth2.user('u1')).credentials?.serialize()
+  const before = await stored()
+  provider.user = 'bob'
+  const page = await browser.goto(`${url}/files`, as('u1'))
+  expect([page.status, page.body]).toEqual([403, expect.stringContaining('FST_OAUTH2_ACCOUNT_MISMATCH')])
+  expect(await stored()).toBe(before)
+  expect(provider.count('revoke')).toBe(0)
 })
 
 test('a guard for one of several accounts leaves the others where they are', async () => {

@@ -164,7 +164,7 @@ describe('a provider that misbehaves costs a coded error and little else', () =>
     ['broken gzip', { headers: gzip, body: Buffer.from('not gzip') }],
     ['401', { status: 401, headers: { 'www-authenticate': 'Basic' }, body: {} }],
   ])('%s', async (_name, answer) => {
-    const { server, provider } = await provided({ timeout: 300 })
+    const { server, provider } = await provided({ timeout: 1000 })
     server.discoveryAnswer = () => answer
     const before = process.memoryUsage().rss
     const error = await failing(provider)

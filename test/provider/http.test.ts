@@ -5,7 +5,7 @@ import { Provider, type ProviderFailure, refreshTokenGrant, revokeToken } from '
 import { isLoopback, isSecureUrl } from '../../src/provider/http.js'
 import { type Answer, startScriptedProvider } from '../helpers/scripted-provider.js'
 
-async function provided(timeout = 500) {
+async function provided(timeout = 1000) {
   const server = await startScriptedProvider()
   onTestFinished(() => server.close())
   const { issuer, clientId, clientSecret } = server
@@ -71,7 +71,7 @@ describe('limits', () => {
     const slow = new Provider({
       provider: provider.options,
       clientId: 'x',
-      timeout: 100,
+      timeout: 500,
       fetch: async (input, init) => {
         if (init?.method !== 'POST') return fetch(input, init)
         const body = new ReadableStream({
@@ -159,7 +159,7 @@ describe('revokeToken never rejects', () => {
     ['no answer', { hang: true }, 'failed'],
     ['a redirect', { status: 302, headers: { location: '/' }, body: '' }, 'failed'],
   ])('%s: %s', async (_name, answer, outcome) => {
-    const { server, provider } = await provided(200)
+    const { server, provider } = await provided()
     server.revokeAnswer = () => answer
     expect(await revokeToken(provider, 'rt-canary')).toBe(outcome)
     const request = server.requests.at(-1)

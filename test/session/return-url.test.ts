@@ -1,3 +1,4 @@
+import { get, type IncomingMessage } from 'node:http'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseReturnUrl } from '../../src/session/return-url.js'
@@ -177,11 +178,20 @@ async function locationFor(app: TestApp, query: string): Promise<string> {
   return page.headers.get('location') as string
 }
 
+/** A page asked for with a request target that no URL parser has tidied up. */
+function rawGet({ url }: TestApp, path: string): Promise<IncomingMessage> {
+  const { host, port } = new URL(url)
+  return new Promise((resolve, reject) => {
+    get({ host: '127.0.0.1', port, path, headers: { accept: 'text/html', host } })
+      .on('response', (response) => resolve(response.resume()))
+      .on('error', reject)
+  })
+}
+
 describe('through the routes', () => {
   test('D: everything that leads elsewhere ends at /', async () => {
     const app = await startApp()
     for (const value of elsewhere) {
-      if (value.includes('\ud800')) continue
       expect([value, await locationFor(app, new URLSearchParams({ return_url: value }).toString())]).toEqual([
         value,
         '/',
@@ -227,38 +237,16 @@ describe('through the routes', () => {
       routes: (server) => server.get('/*', { config: { oauth2: true } }, async () => 'in'),
     })
     for (const target of ['//evil.example/x', '/\\evil.example', '/.//evil.example', '/%09/evil.example']) {
-      const page = await new Promise<{ status: number; location: string }>((resolve, reject) => {
-        // Straight to the server: no client would send these as they are.
-        app.app.inject(
-          { method: 'GET', url: '/x', headers: { accept: 'text/html', host: new URL(app.url).host } },
-          () => {},
-        )
-        import('node:http').then(({ request }) =>
-          request({
-            port: new URL(app.url).port,
-            host: '127.0.0.1',
-            path: target,
-            headers: { accept: 'text/html', host: new URL(app.url).host },
-          })
-            .on('response', (response) => {
-              response.resume()
-              const cookies = response.headers['set-cookie'] ?? []
-              const browser = new Browser()
-              for (const cookie of cookies) {
-                const [name, value] = (cookie.split(';')[0] as string).split(/=(.*)/s) as [string, string]
-                browser.setCookie('localhost', { name, value })
-              }
-              browser
-                .step(response.headers.location as string)
-                .then((at) => back(app, at.location as string, { browser }))
-                .then(({ status, headers }) => resolve({ status, location: headers.get('location') as string }), reject)
-            })
-            .on('error', reject)
-            .end(),
-        )
-      })
+      const browser = new Browser()
+      const { headers } = await rawGet(app, target)
+      for (const cookie of headers['set-cookie'] ?? []) {
+        const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie) as unknown as [string, string, string]
+        browser.setCookie('localhost', { name, value })
+      }
+      const { location } = await browser.step(headers.location as string)
+      const page = await back(app, location as string, { browser })
       expect(page.status).toBe(303)
-      expectOurs(page.location)
+      expectOurs(page.headers.get('location') as string)
     }
   })
 

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { requireOAuth } from '../../src/index.js'
 import { startApp, type TestApp } from '../helpers/app.js'
 import { Browser } from '../helpers/browser.js'
+import { Gate } from '../helpers/hold.js'
 import { describeEachSession } from '../helpers/session-plugins.js'
 import { altered, answer, back, begin, flowCookies, ourCookies } from '../routes/flow.js'
 
@@ -47,6 +49,30 @@ describeEachSession((variant) => {
       expect((await app.browser.goto(`${app.url}/profile`)).chain).toHaveLength(1)
     })
   }
+
+  test('A7: a tab whose start was overtaken by others does not spoil theirs', async () => {
+    const gate = new Gate()
+    const app = await startApp({
+      variant,
+      routes(server) {
+        server.get('/mine', async ({ session }) => {
+          ;(session as unknown as { set(key: string, value: number): void }).set('mine', 1)
+          return 'mine'
+        })
+        // Its session was read before the others wrote theirs.
+        server.get('/held', { onRequest: [() => gate.pass(), requireOAuth()] }, async () => 'held')
+      },
+    })
+    await app.browser.goto(`${app.url}/mine`)
+    const held = begin(app, '/held')
+    await gate.arrived()
+    const tabs = await openTabs(app, 2, false)
+    gate.release()
+    for (const { callback, path } of [...tabs, { ...(await held), path: '/held' }]) {
+      const page = await back(app, callback)
+      expect([page.status, page.location]).toEqual([303, app.url + path])
+    }
+  })
 
   test('A7: tabs that finish at the same moment all get back', async () => {
     const app = await startApp({ variant })

@@ -1,6 +1,6 @@
 /**
- * Stores in other processes. Node 20 cannot run TypeScript and `dist` may be missing or old, so the stores are compiled into a
- * folder of their own, once for each test file, and `child.mjs` imports them from there.
+ * Stores in other processes. Node 20 cannot run TypeScript and `dist` may be missing or old, so the stores are compiled
+ * into a folder of their own, once for each test file, and `child.mjs` imports them from there.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -14,7 +14,8 @@ credentialStoreContract({
     const map = new Map<string, MemoryEntry>()
     const inner = () => memoryStore({ map, clock: () => now })
     return {
-      store: encrypted(inner(), OLD),
+      // As in the middle of replacing a key.
+      store: encrypted(inner(), [OLD, NEW]),
       second: encrypted(inner(), [NEW, OLD]),
       advance(ms) {
         now += ms

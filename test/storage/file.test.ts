@@ -159,7 +159,8 @@ describe('fileStore', () => {
         { entries: [{ ...good.entries[0], generation: undefined }] },
         { leases: [{ key: 'k' }] },
       ].map((change) => JSON.stringify({ ...good, ...change })),
-      Buffer.concat([Buffer.from(JSON.stringify(good)), Buffer.of(0xff)]),
+      // A byte that UTF-8 does not know, in the middle of a value.
+      Buffer.from(JSON.stringify(good).replace('"v"', '"\xff"'), 'latin1'),
     ]
     for (const text of damage) {
       await writeFile(path, text)
@@ -234,6 +235,18 @@ describe('fileStore', () => {
     await watch
     expect(seen.size).toBeLessThan(5)
     expect(await all(store.list('k'))).toHaveLength(201)
+  })
+
+  test('readers see the old or the new file, never a part of one', async () => {
+    const [writer, reader] = [fileStore({ path }), fileStore({ path })]
+    await writer.put('k', '')
+    let writing = true
+    const reading = Array.from({ length: 4 }, async () => {
+      while (writing) expect((await reader.get('k'))?.value).toMatch(/^(x{500000}\d+)?$/)
+    })
+    for (let round = 0; round < 30; round++) await writer.put('k', 'x'.repeat(500_000) + round)
+    writing = false
+    await Promise.all(reading)
   })
 
   test('many handles in one process lose no increment', async () => {

@@ -1,4 +1,4 @@
-import { html } from '../html.js'
+import { type Html, html } from '../html.js'
 import type { Page } from './layout.js'
 
 const TITLES: Readonly<Record<string, string>> = {
@@ -7,12 +7,22 @@ const TITLES: Readonly<Record<string, string>> = {
   FST_OAUTH2_CREDENTIALS_REQUIRED: 'Please sign in again',
 }
 
-export function errorPage(error: { readonly code: string; readonly message: string }, link?: string): Page {
+export interface WayOn {
+  readonly link?: string | undefined
+  /** The permissions that the link asks for. */
+  readonly missing?: Html
+}
+
+export function errorPage(
+  error: { readonly code: string; readonly message: string },
+  { link, missing }: WayOn = {},
+): Page {
   return {
     title: TITLES[error.code] ?? 'This did not work',
     lead: error.message,
-    body: html`<p class="actions">
-${link !== undefined && html`<a class="button" href="${link}">${error.code === 'FST_OAUTH2_SCOPE_DECLINED' ? 'Ask again' : 'Continue'}</a>`}
+    body: html`${missing}
+<p class="actions">
+${link !== undefined && html`<a class="button" href="${link}">${missing ? 'Ask again' : 'Continue'}</a>`}
 <a class="button quiet" href="/">Home</a>
 </p>
 <p class="soft"><code>${error.code}</code></p>`,

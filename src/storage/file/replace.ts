@@ -117,7 +117,6 @@ async function takeTurn(lock: string, deadline: number): Promise<{ draft: string
   let seen: string | undefined
   let since = 0
   for (; ; await sleep(1 + Math.random() * POLL_MS)) {
-    let overdue = false
     try {
       await mkdir(lock, 0o700)
     } catch (error) {
@@ -131,8 +130,7 @@ async function takeTurn(lock: string, deadline: number): Promise<{ draft: string
       if (looks === undefined) continue
       if (looks !== seen) since = now
       seen = looks
-      overdue = now - since >= STALE_MS
-      if (!overdue) {
+      if (now - since < STALE_MS) {
         if (now > deadline) throw new Error(`Other processes have been writing for ${PATIENCE_MS / 1000} s on end.`)
         continue
       }
@@ -143,19 +141,14 @@ async function takeTurn(lock: string, deadline: number): Promise<{ draft: string
     const handle = await unless(['ENOENT'], open(draft, 'wx', 0o600))
     if (!handle) continue
     try {
-      const others = (await draftsIn(lock)).filter((other) => other !== name)
-      // Of two that find each other here, one is overdue and insists, or both withdraw; never do both go on.
-      if (others.length === 0 || overdue) {
-        for (const other of others) await unless(['ENOENT'], unlink(join(lock, other)))
-        return { draft, handle }
-      }
+      // Before anything is read. Of two that find each other here, at most one goes on with a draft.
+      for (const other of await draftsIn(lock)) if (other !== name) await unless(['ENOENT'], unlink(join(lock, other)))
+      return { draft, handle }
     } catch (error) {
       await handle.close()
       await giveBack(lock, draft)
       throw error
     }
-    await handle.close()
-    await giveBack(lock, draft)
   }
 }
 
