@@ -8,7 +8,7 @@ import { back, begin } from '../routes/flow.js'
 
 const OURS = 'https://app.example.com'
 
-/** Of ATTACKS section D: what a URL parser takes for another origin, or for none. */
+/** What a URL parser takes for another origin, or for none. */
 const elsewhere = [
   '//evil',
   '/\\evil',
