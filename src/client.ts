@@ -91,11 +91,19 @@ export class Client {
     return derived
   }
 
-  /** A path of this app as browsers see it, safe to be redirected to, and not one of our own routes. */
-  returnUrl(value: unknown): string | undefined {
+  /**
+   * Where to send a person back to: the first of the candidates that is a path of this app as browsers see it and not one of
+   * our own routes, or else the app's front page.
+   */
+  returnUrl(...candidates: readonly unknown[]): string {
     const { authorizePath, callbackPath, logoutPath } = this.options
     const own = [authorizePath, callbackPath, logoutPath]
-    return parseReturnUrl(value, [...own, ...own.map((path) => this.publicPrefix + path)])
+    const avoid = [...own, ...own.map((path) => this.publicPrefix + path)]
+    for (const candidate of candidates) {
+      const path = parseReturnUrl(candidate, avoid)
+      if (path !== undefined) return path
+    }
+    return `${this.publicPrefix}/`
   }
 
   /** The link in the session, unless it ended: a slow request may have written back what a sign-out removed. */

@@ -341,7 +341,7 @@ export class RequestOAuth2 extends UserOAuth2 {
         await sealTicket(this.client.options.keys, this.client.name, ticket, this.client.options.clock()),
       )
     }
-    if (returnUrl !== undefined) query.set('return_url', this.client.returnUrl(returnUrl) ?? '/')
+    if (returnUrl !== undefined) query.set('return_url', this.client.returnUrl(returnUrl))
     return query.size > 0 ? `${this.client.authorizePath}?${query}` : this.client.authorizePath
   }
 

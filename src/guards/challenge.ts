@@ -32,7 +32,7 @@ export async function challenge(
   const person = isNavigation(request)
   // On the authorize route, which nobody wants to come back to, it is where that one was to lead.
   const { return_url: beyond } = (request.query ?? {}) as { readonly return_url?: unknown }
-  const here = client.returnUrl(client.publicPrefix + (request.raw.url ?? '/')) ?? client.returnUrl(beyond) ?? '/'
+  const here = client.returnUrl(client.publicPrefix + (request.raw.url ?? '/'), beyond)
   if (error instanceof UserRequiredError && person && client.options.loginPath) {
     reply.header('cache-control', 'no-store')
     varyByNavigation(reply)

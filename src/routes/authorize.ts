@@ -46,7 +46,7 @@ async function begin(client: Client, request: FastifyRequest, reply: FastifyRepl
     intent: grant ? 'grant' : 'sign-in',
     needed,
     granted: account?.tokens.scopes ?? [],
-    returnUrl: client.returnUrl(query.return_url) ?? '/',
+    returnUrl: client.returnUrl(query.return_url),
     user: options.userKey ? oauth2.user : undefined,
     identity: grant && account.identified ? account.id : undefined,
     another,

@@ -74,7 +74,7 @@ function reopened(client: Client, request: FastifyRequest, reply: FastifyReply, 
   const hash = hashState(params.get('state') as string)
   const done = client.linkOf(request)?.done?.find(([known]) => same(known, hash))
   if (!done) throw new StateInvalidError()
-  return reply.redirect(client.returnUrl(done[1]) ?? '/', 303)
+  return reply.redirect(client.returnUrl(done[1]), 303)
 }
 
 /**
@@ -114,7 +114,7 @@ async function finish(
     const { user, completion } = await exchangeOnce(client, request, flow, hash, query, (exchanged) => {
       authorized = exchanged
     })
-    const returnUrl = client.returnUrl(flow.returnUrl) ?? '/'
+    const returnUrl = client.returnUrl(flow.returnUrl)
     await makeLink(client, request, { ...completion, user, done: [hash, returnUrl] }, before)
     client.flowCookies.clear(reply, name)
     await client.outcome.save(reply, { scopes: flow.scopes })

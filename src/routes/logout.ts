@@ -24,7 +24,7 @@ export async function logout(client: Client, request: FastifyRequest, reply: Fas
   reply.header('cache-control', 'no-store')
   if (!acceptsHtml(request.headers.accept)) return reply.code(204).send()
   // 303: the browser must not post again to wherever it goes next. RFC 9700 section 4.12.
-  return reply.redirect(client.returnUrl(body?.return_url) ?? `${client.publicPrefix}/`, 303)
+  return reply.redirect(client.returnUrl(body?.return_url), 303)
 }
 
 function isOurForm(client: Client, request: FastifyRequest, token: unknown): boolean {

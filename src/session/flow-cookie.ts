@@ -61,7 +61,7 @@ export class FlowCookies {
   async save(request: FastifyRequest, reply: FastifyReply, flow: PendingFlow): Promise<void> {
     let value = await this.#seal(flow)
     // A return URL is a convenience; a cookie that the browser drops is the end of the flow.
-    if (value.length > MAXIMUM_COOKIE) value = await this.#seal({ ...flow, returnUrl: '/' })
+    if (value.length > MAXIMUM_COOKIE) value = await this.#seal({ ...flow, returnUrl: '' })
     if (value.length > MAXIMUM_COOKIE) {
       throw new OptionError('scopes', 'with those of the guards are too many to ask for at once: they fill a cookie.')
     }

@@ -444,6 +444,8 @@ describe('our own address', () => {
     const { authorizeUrl } = (await browser.xhr('https://app.example.com/shop/files')).json()
     expect(authorizeUrl).toMatch(/^\/shop\/oauth2authorize\?ticket=/)
     expect((await browser.goto(`https://app.example.com${authorizeUrl}&return_url=/shop/files`)).status).toBe(200)
+    const nowhere = await browser.goto('https://app.example.com/shop/oauth2authorize?return_url=//evil.example')
+    expect(nowhere.url).toBe('https://app.example.com/shop/')
   })
 
   test('E3: within a prefixed context the routes and the redirect URI have its prefix once', async () => {
