@@ -71,8 +71,11 @@ export async function handleAuthorize(
   return authorize(clientOf(request, client), request, reply)
 }
 
-const plugin: FastifyPluginAsync<OAuth2ClientOptions> = async (fastify, raw) => {
-  const options = resolveOptions(raw, fastify.prefix)
+/** The same options, also from variables that may not be set: `clientSecret: process.env.CLIENT_SECRET`. */
+type Settable<T> = { readonly [K in keyof T]: T[K] | undefined }
+
+const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify, raw) => {
+  const options = resolveOptions(raw as OAuth2ClientOptions, fastify.prefix)
   const { name } = options
   // A parent's client may be shadowed; what else there is of that name, such as `log` or `request.body`, may not.
   const shadows = registeredClient(fastify, name) !== undefined

@@ -283,6 +283,13 @@ export class RequestOAuth2 extends UserOAuth2 {
     this.snapshot = undefined
   }
 
+  /** Counts as loaded, with nothing found. @internal */
+  loadNothing(): this {
+    this.snapshot = undefined
+    this.loaded = true
+    return this
+  }
+
   /** Makes one of the connected accounts the one that all members are about. @internal */
   select(accountId: string | undefined): void {
     this.accountId = accountId

@@ -64,7 +64,8 @@ export class CredentialManager {
         if (changed) this.#onChange(vault, account.dead ? 'needs_reauthorization' : 'refreshed', account)
       },
       monotonic: options.monotonic,
-      sleep: this.#sleep,
+      // These keep the process alive: what was received has yet to be written down.
+      sleep: options.sleep ?? ((ms) => setTimeout(ms)),
     })
   }
 

@@ -16,7 +16,14 @@ import { isWellFormedToken, type TokenSet } from '../flows/token-set.js'
 import { ProviderFailure } from '../provider/failure.js'
 import type { Exchange } from '../provider/http.js'
 import type { Provider } from '../provider/provider.js'
-import { type Account, accountOf, type ReauthorizationReason, type RefreshAttempt, withAccount } from './record.js'
+import {
+  type Account,
+  accountOf,
+  type CredentialRecord,
+  type ReauthorizationReason,
+  type RefreshAttempt,
+  withAccount,
+} from './record.js'
 import { ABANDONED_AFTER, decideRefresh, type RefreshContext } from './refresh-state.js'
 import type { Snapshot, Vault } from './vault.js'
 
@@ -34,6 +41,8 @@ export interface RefresherOptions {
 const CLAIM_LIFETIME = 2_000
 /** Milliseconds between looks at somebody else's attempt. */
 const POLL_INTERVAL = 150
+/** How often what was received is written: over about nine seconds. */
+const WRITE_ATTEMPTS = 6
 const MAXIMUM_WATCHED = 10_000
 
 export interface RefreshRequest extends Pick<RefreshContext, 'rejected'> {
@@ -170,7 +179,7 @@ export class Refresher {
       const superseded = account.tokens.accessToken !== before.tokens.accessToken
       const next = superseded ? withRefreshToken(account, received?.refreshToken) : change(account)
       const record = withAccount(current.record, next)
-      const written = await vault.write(record, current.generation)
+      const written = await this.#writeReceived(vault, record, current.generation, received !== undefined)
       if (written !== false) {
         const snapshot = { record, generation: written }
         this.#onWritten(vault, snapshot, next, next.dead !== undefined || next.tokens !== account.tokens)
@@ -188,6 +197,18 @@ export class Refresher {
       // Another authorization replaced the grant, or another process took over: what it writes is newer than this.
       if (!same || !(received || found.attempt?.id === id)) return read
       current = read
+    }
+  }
+
+  /** A rotated refresh token exists nowhere else: a store that stumbles is given some time before it is lost. */
+  async #writeReceived(vault: Vault, record: CredentialRecord, generation: number, received: boolean) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await vault.write(record, generation)
+      } catch (error) {
+        if (!received || attempt === WRITE_ATTEMPTS) throw error
+        await this.#sleep(POLL_INTERVAL * 2 ** attempt)
+      }
     }
   }
 

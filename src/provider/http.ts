@@ -23,6 +23,9 @@ export interface Exchange {
 /** Answers of providers are small; anything larger is a mistake or an attack. Counted after decompression. */
 const MAXIMUM_BYTES = 1024 * 1024
 
+/** Seconds. Nobody is told to come back later than that, whatever a provider says. */
+const LONGEST_WAIT = 3_600
+
 const exchanges = new AsyncLocalStorage<Exchange>()
 
 /** Runs `use` so that `exchange` afterwards tells what the provider answered. */
@@ -60,8 +63,8 @@ export function boundedFetch(
       exchange.status = response.status
       const challenge = response.headers.get('www-authenticate')
       if (challenge) exchange.challenge = challenge
-      const retryAfter = Number(response.headers.get('retry-after') ?? Number.NaN)
-      if (retryAfter >= 0) exchange.retryAfter = Math.ceil(retryAfter)
+      const retryAfter = readRetryAfter(response.headers.get('retry-after'))
+      if (retryAfter !== undefined) exchange.retryAfter = retryAfter
       const body = parseObject(bytes)
       if (body) {
         exchange.body = exchange.normalize ? exchange.normalize(body) : body
@@ -86,6 +89,13 @@ async function readBounded(response: Response): Promise<Uint8Array> {
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)
+}
+
+/** Seconds, whichever of the two forms of RFC 9110 section 10.2.3 was used. */
+function readRetryAfter(value: string | null): number | undefined {
+  if (value === null) return undefined
+  const seconds = /^\s*\d+\s*$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000
+  return seconds >= 0 ? Math.min(Math.ceil(seconds), LONGEST_WAIT) : undefined
 }
 
 function parseObject(bytes: Uint8Array): Record<string, unknown> | undefined {

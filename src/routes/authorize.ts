@@ -1,11 +1,17 @@
 /** `GET /oauth2authorize`: a person asks to sign in, or for more. RFC 6749 section 4.1.1. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
-import { NavigationRequiredError, ScopeNotDeclaredError, UserRequiredError } from '../errors.js'
+import {
+  CredentialsUnreadableError,
+  NavigationRequiredError,
+  ScopeNotDeclaredError,
+  UserRequiredError,
+} from '../errors.js'
 import { answerError } from '../guards/answer.js'
 import { challenge, isClientError } from '../guards/challenge.js'
 import { isPrefetch } from '../guards/navigation.js'
 import { requestState } from '../lookup.js'
+import type { RequestOAuth2 } from '../request.js'
 import { startFlow } from '../session/start-flow.js'
 import { openTicket, type Ticket } from '../session/ticket.js'
 
@@ -34,7 +40,7 @@ async function begin(client: Client, request: FastifyRequest, reply: FastifyRepl
   const query = request.query as AuthorizeQuery
   const ticket = await ticketOf(client, query)
   const needed = [...(ticket.scopes ?? []), ...declaredScopes(client, query.scope)]
-  const oauth2 = await requestState(client, request, reply).load()
+  const oauth2 = await readable(client, requestState(client, request, reply))
   if (options.userKey && oauth2.user === undefined && !options.resolveUser) throw new UserRequiredError()
   oauth2.select(ticket.account === 'new' ? undefined : ticket.account)
   const another = ticket.account === 'new'
@@ -53,6 +59,19 @@ async function begin(client: Client, request: FastifyRequest, reply: FastifyRepl
     prompt: ticket.prompt,
     loginHint: ticket.loginHint ?? account?.email,
   })
+}
+
+/**
+ * What is stored, or nothing where a session can no longer be read: signing in again is then the one way on, and replaces
+ * only what is of use to nobody. What a store keeps is for its operator to mend.
+ */
+async function readable(client: Client, oauth2: RequestOAuth2): Promise<RequestOAuth2> {
+  try {
+    return await oauth2.load()
+  } catch (error) {
+    if (client.options.store || !(error instanceof CredentialsUnreadableError)) throw error
+    return oauth2.loadNothing()
+  }
 }
 
 async function ticketOf(client: Client, { ticket }: AuthorizeQuery): Promise<Ticket> {

@@ -12,7 +12,8 @@ const MAXIMUM_LENGTH = 2048
 export function parseReturnUrl(value: unknown, avoid: readonly string[] = []): string | undefined {
   if (typeof value !== 'string' || value.length > MAXIMUM_LENGTH) return undefined
   // Before the URL parser sees it: the parser drops tabs and line breaks, and takes a backslash for a slash.
-  if (!/^\/(?![/\\])[^\\\p{Cc}\p{Zl}\p{Zp}]*$/u.test(value)) return undefined
+  // Behind the question mark a backslash is only a character, which browsers send as it is; it leaves encoded.
+  if (!/^\/(?![/\\])[^\\?#\p{Cc}\p{Zl}\p{Zp}]*(?:[?#][^\p{Cc}\p{Zl}\p{Zp}]*)?$/u.test(value)) return undefined
   let url: URL
   try {
     url = new URL(value, BASE)
@@ -22,7 +23,7 @@ export function parseReturnUrl(value: unknown, avoid: readonly string[] = []): s
   // Dot segments can leave two slashes at the start: '/.//evil.example' has the path '//evil.example'.
   if (url.origin !== BASE || /^\/[/\\]/.test(url.pathname)) return undefined
   if (avoid.some((path) => samePath(url.pathname, path))) return undefined
-  return url.pathname + url.search + url.hash
+  return (url.pathname + url.search + url.hash).replaceAll('\\', '%5C')
 }
 
 // Compared as a router would: without regard to case, a trailing slash or needless percent encoding.

@@ -363,6 +363,19 @@ describe('anything else is no reason to give up a grant', () => {
     expect(provider.count('unknown')).toBe(0)
   })
 
+  test('429 with Retry-After as a date: seconds are said to whoever asked', async () => {
+    const { browser, url, provider } = await signedIn()
+    clock.advance(HOUR)
+    onRefresh(provider, {
+      status: 429,
+      headers: { 'retry-after': new Date(Date.now() + 90_000).toUTCString() },
+      body: {},
+    })
+    const seconds = Number((await browser.xhr(`${url}/profile`)).headers.get('retry-after'))
+    expect(seconds).toBeGreaterThan(60)
+    expect(seconds).toBeLessThanOrEqual(90)
+  })
+
   test('429 with Retry-After: the same is said to whoever asked', async () => {
     const { browser, url, provider } = await signedIn()
     clock.advance(HOUR)

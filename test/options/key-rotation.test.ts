@@ -89,13 +89,17 @@ describe.each(sessionVariants.slice(1))('$name', (variant) => {
       const signOut = { method: 'POST', headers: { 'x-csrf-token': forms.csrf } }
       expect((await browser.xhr(`${after.url}/oauth2logout`, signOut)).status).toBe(403)
       if (!readable) {
-        for (const path of ['/profile', '/', '/oauth2authorize']) {
+        for (const path of ['/profile', '/', ...(shared === 'session' ? [] : ['/oauth2authorize'])]) {
           expect(codeOf(await browser.step(after.url + path))).toEqual([503, 'FST_OAUTH2_CREDENTIALS_UNREADABLE'])
         }
       }
       expect(provider.count('token')).toBe(1)
       if (shared !== 'session') expect((await shared.get('user/oauth2/sub-alice'))?.value).toBe(stored?.value)
       expect((await browser.goto(`${before.url}/profile`)).status).toBe(200)
+      if (shared !== 'session') return
+      // What a session holds can only be replaced by its own person, who asks for that by signing in.
+      const again = await browser.goto(`${after.url}/oauth2authorize?return_url=/profile`)
+      expect([again.status, again.url]).toEqual([200, `${after.url}/profile`])
     })
   })
 })

@@ -73,6 +73,7 @@ const elsewhere = [
 const kept: [string, string][] = [
   ['/', '/'],
   ['/a?x=1&y=a%26b#f', '/a?x=1&y=a%26b#f'],
+  ['/a?path=C:\\x#\\y', '/a?path=C:%5Cx#%5Cy'],
   ['/@x', '/@x'],
   ['/;x', '/;x'],
   ['/:x', '/:x'],

@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest'
+import { memoryStore } from '../../src/storage/memory.js'
+import { startApp } from '../helpers/app.js'
+import { breakableStore } from '../helpers/breakable-store.js'
+
+test('a refresh token that a provider rotated survives a store that stumbles just then', async () => {
+  const store = breakableStore(memoryStore())
+  const { browser, url, provider, clock } = await startApp({ storage: store })
+  provider.refreshTokenPolicy = 'rotate'
+  await browser.goto(`${url}/profile`)
+  clock.advance(3_600_000)
+  const held = provider.hold('token')
+  const answer = browser.goto(`${url}/profile`)
+  await held.arrived()
+  // The provider has given the old one up; the new one exists nowhere but in this process.
+  store.failing = 'put'
+  held.release()
+  setTimeout(() => {
+    store.failing = false
+  }, 500)
+  expect((await answer).status).toBe(200)
+  expect(provider.count('token', 'refresh_token')).toBe(1)
+  clock.advance(3_600_000)
+  expect((await browser.goto(`${url}/profile`)).status).toBe(200)
+  expect(provider.count('token', 'refresh_token')).toBe(2)
+})
