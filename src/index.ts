@@ -23,6 +23,7 @@ export type {
 } from './provider/preset.js'
 export type { ClientAuthentication } from './provider/provider.js'
 export type { ScopeInput } from './provider/scopes.js'
-export type { AuthorizeUrlOptions, ConnectedAccount, RequestOAuth2, Revoked, UserOAuth2 } from './request.js'
+export type { AuthorizeUrlOptions, RequestOAuth2 } from './request.js'
 export { callbackRouteOptions } from './routes/register.js'
 export type { CredentialLock, CredentialStore, SerializedCredentials, StoredCredentials } from './storage/storage.js'
+export type { ConnectedAccount, Revoked, UserOAuth2 } from './user.js'

@@ -7,12 +7,12 @@ import { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guard
 import { clientOf, kClient, kReply, kStates, registeredClient, requestState } from './lookup.js'
 import type { OAuth2ClientOptions } from './options.js'
 import { parseScopes, type ScopeInput } from './provider/scopes.js'
-import { UserOAuth2 } from './request.js'
 import { resolveOptions } from './resolve-options.js'
 import { authorize } from './routes/authorize.js'
 import { callback } from './routes/callback.js'
 import { logout } from './routes/logout.js'
 import { registerRoutes } from './routes/register.js'
+import { UserOAuth2 } from './user.js'
 
 /** What a route's `config.oauth2` may be. */
 export type GuardConfig =

@@ -1,15 +1,14 @@
-/** Reads options as they were written, once, and decides everything that can be decided before the first request. */
-import { randomBytes } from 'node:crypto'
 import { OptionError } from './errors.js'
 import { PROTECTED_PARAMS } from './flows/authorization-code.js'
 import { type ClientSecrets, loadClientSecrets } from './flows/client-secrets.js'
-import { KeyRing } from './keys/key-ring.js'
 import type { OAuth2ClientOptions, ResolvedOptions } from './options.js'
-import { isLoopback, isSecureUrl } from './provider/http.js'
+import { isSecureUrl } from './provider/http.js'
 import type { ProviderOptions } from './provider/preset.js'
 import { google, isGoogleEndpoint } from './provider/presets/google.js'
 import { Provider } from './provider/provider.js'
 import { parseScopes } from './provider/scopes.js'
+import { resolveKeys } from './resolve-keys.js'
+import { resolveRedirect } from './resolve-redirect.js'
 import { parseReturnUrl } from './session/return-url.js'
 import type { CredentialStore } from './storage/storage.js'
 
@@ -185,65 +184,6 @@ function usesOpenId(provider: ProviderOptions): boolean {
   return !provider.token_endpoint || provider.jwks_uri !== undefined
 }
 
-function resolveRedirect(
-  raw: OAuth2ClientOptions,
-  callbackPath: string,
-  secrets: ClientSecrets | undefined,
-  production: boolean,
-): { baseUrl: URL | undefined; redirectUri: string | undefined } {
-  if (raw.baseUrl !== undefined && raw.redirectUri !== undefined) {
-    throw new OptionError('redirectUri', 'and "baseUrl" exclude each other; set one of them.')
-  }
-  const option = raw.redirectUri === undefined ? 'baseUrl' : 'redirectUri'
-  const value = raw[option]
-  if (value === undefined) {
-    if (production) {
-      throw new OptionError(
-        'baseUrl',
-        'is required in production: the public origin of the app, such as "https://app.example.com".',
-      )
-    }
-    return { baseUrl: undefined, redirectUri: undefined }
-  }
-  const url = URL.canParse(value) ? new URL(value) : undefined
-  if (!url || !isSecureUrl(url)) {
-    throw new OptionError(option, 'must be an https URL (http only on localhost), such as "https://app.example.com".')
-  }
-  if (url.search || url.hash || url.username)
-    throw new OptionError(option, 'must have no query, fragment or user name.')
-  let base = url
-  let redirectUri = value
-  if (option === 'redirectUri') {
-    if (!url.pathname.endsWith(callbackPath)) {
-      throw new OptionError(
-        'redirectUri',
-        `has the path ${url.pathname}, but the callback route is ${callbackPath}. Set callbackPath accordingly.`,
-      )
-    }
-    base = new URL(url.pathname.slice(0, url.pathname.length - callbackPath.length) || '/', url)
-  } else {
-    redirectUri = url.origin + url.pathname.replace(/\/+$/, '') + callbackPath
-  }
-  checkRegistered(redirectUri, secrets)
-  return { baseUrl: base, redirectUri }
-}
-
-/**
- * The provider would refuse a redirect URI that is not registered, on a page of its own that explains little.
- *
- * @throws {OptionError}
- */
-export function checkRegistered(redirectUri: string, secrets: ClientSecrets | undefined): void {
-  if (!secrets || secrets.redirectUris.length === 0 || secrets.redirectUris.includes(redirectUri)) return
-  const url = new URL(redirectUri)
-  // RFC 8252 section 7.3: programs on people's machines may use any port of the loopback interface.
-  if (secrets.type === 'installed' && isLoopback(url.hostname)) return
-  throw new OptionError(
-    'baseUrl',
-    `makes the callback ${redirectUri}, which is not among the redirect_uris of the client secrets file: ${secrets.redirectUris.join(', ')}`,
-  )
-}
-
 function resolveStore(storage: OAuth2ClientOptions['storage']): CredentialStore | undefined {
   if (storage === undefined || storage === 'session') return undefined
   const store = storage as Partial<CredentialStore> | null
@@ -255,31 +195,6 @@ function resolveStore(storage: OAuth2ClientOptions['storage']): CredentialStore 
     return store as CredentialStore
   }
   throw new OptionError('storage', 'must be "session" or a credential store, such as memoryStore().')
-}
-
-function resolveKeys(
-  { encryptionKeys, storage }: OAuth2ClientOptions,
-  clientSecret: string | undefined,
-  production: boolean,
-): { keys: KeyRing; temporary: boolean } {
-  if (encryptionKeys !== undefined) {
-    const list =
-      typeof encryptionKeys === 'string' || encryptionKeys instanceof Uint8Array ? [encryptionKeys] : encryptionKeys
-    if (!Array.isArray(list) || !list.every((key) => typeof key === 'string' || key instanceof Uint8Array)) {
-      throw new OptionError('encryptionKeys', 'must be a key or an array of keys; a key is a string or bytes.')
-    }
-    return { keys: new KeyRing(list), temporary: false }
-  }
-  if (typeof storage === 'object' && storage?.shared !== false) {
-    throw new OptionError(
-      'encryptionKeys',
-      'is required with a store that others can read. Make a key with: node -p "crypto.randomBytes(32).toString(\'base64url\')"',
-    )
-  }
-  // Long enough for the key ring whatever its own length: what protects it is the secret's randomness, not this text.
-  if (clientSecret) return { keys: new KeyRing([`derived from the client secret: ${clientSecret}`]), temporary: false }
-  if (production) throw new OptionError('encryptionKeys', 'is required for a client without a secret.')
-  return { keys: new KeyRing([randomBytes(32)]), temporary: true }
 }
 
 function resolveOrigins(allowed: readonly string[] | undefined, provider: ProviderOptions): string[] {

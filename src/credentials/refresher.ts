@@ -2,7 +2,7 @@
  * Sends refresh tokens, each by one process only. See `refresh-state.ts` for when that is allowed; this file carries it
  * out: claim with compare-and-set, send, write down, and what to do when any of it fails.
  */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import {
   ClientRejectedError,
   CredentialsRequiredError,
@@ -16,15 +16,9 @@ import { isWellFormedToken, type TokenSet } from '../flows/token-set.js'
 import { ProviderFailure } from '../provider/failure.js'
 import type { Exchange } from '../provider/http.js'
 import type { Provider } from '../provider/provider.js'
-import {
-  type Account,
-  accountOf,
-  type CredentialRecord,
-  type ReauthorizationReason,
-  type RefreshAttempt,
-  withAccount,
-} from './record.js'
+import { type Account, accountOf, type CredentialRecord, type RefreshAttempt, withAccount } from './record.js'
 import { ABANDONED_AFTER, decideRefresh, type RefreshContext } from './refresh-state.js'
+import { dead, hashToken, merge, withRefreshToken } from './refreshed.js'
 import type { Snapshot, Vault } from './vault.js'
 
 export interface RefresherOptions {
@@ -268,38 +262,6 @@ export class Refresher {
   #ended({ attempt }: Account): boolean {
     return attempt !== undefined && this.#attempts.get(attempt.id)?.ended === true
   }
-}
-
-function merge(provider: Provider, { attempt: _, dead: __, ...account }: Account, tokens: TokenSet): Account {
-  const before = account.tokens
-  const scopes = tokens.scopes === undefined ? before.scopes : provider.scopes.granted(before.scopes, tokens.scopes)
-  return {
-    ...account,
-    ...(tokens.claims ? { claims: { ...account.claims, ...tokens.claims } } : {}),
-    ...(tokens.idToken ? { idToken: tokens.idToken } : {}),
-    tokens: {
-      accessToken: tokens.accessToken,
-      tokenType: tokens.tokenType,
-      obtainedAt: provider.clock(),
-      ...(tokens.expiresAt === undefined ? {} : { expiresAt: tokens.expiresAt }),
-      refreshToken: tokens.refreshToken ?? (before.refreshToken as string),
-      // Signing in proved `openid` once; answers to a refresh often leave it out.
-      scopes: before.scopes.includes('openid') ? provider.scopes.union(scopes, ['openid']) : scopes,
-    },
-  }
-}
-
-function dead({ attempt: _, ...account }: Account, reason: ReauthorizationReason): Account {
-  return { ...account, dead: reason }
-}
-
-/** The account after its attempt, with another refresh token where there is one. */
-function withRefreshToken({ attempt: _, ...account }: Account, refreshToken: string | undefined): Account {
-  return refreshToken === undefined ? account : { ...account, tokens: { ...account.tokens, refreshToken } }
-}
-
-function hashToken(token: string): string {
-  return createHash('sha256').update(token).digest('base64url')
 }
 
 /** A 503 that says when to come back. `seconds` is rounded up to at least one. */

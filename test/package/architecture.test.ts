@@ -17,7 +17,19 @@ const RULES: Record<string, readonly string[]> = {
   credentials: ['errors', 'keys', 'provider', 'flows', 'storage/storage'],
   session: ['errors', 'keys', 'provider', 'flows', 'credentials', 'storage', 'client'],
   guards: ['errors', 'provider', 'session', 'client', 'lookup', 'request'],
-  routes: ['errors', 'provider', 'flows', 'credentials', 'session', 'guards', 'xsrf', 'client', 'lookup', 'options'],
+  routes: [
+    'errors',
+    'provider',
+    'flows',
+    'credentials',
+    'session',
+    'guards',
+    'xsrf',
+    'client',
+    'lookup',
+    'options',
+    'request',
+  ],
   testing: ['errors', 'storage/storage'],
 }
 

@@ -1,0 +1,219 @@
+import { inspect } from 'node:util'
+import type { Client } from './client.js'
+import { type AccessToken, authorizedFetch, type TokenSource } from './credentials/authorized-fetch.js'
+import { adoptCredentials, removeAccount } from './credentials/changes.js'
+import type { Credentials } from './credentials/credentials.js'
+import { type Account, accountOf, type Claims } from './credentials/record.js'
+import { isLive } from './credentials/refresh-state.js'
+import type { Snapshot, Vault } from './credentials/vault.js'
+import { CredentialsRequiredError, NotLoadedError, UserRequiredError } from './errors.js'
+import type { RevocationOutcome } from './flows/revocation.js'
+import { parseScopes, type ScopeInput } from './provider/scopes.js'
+
+/** A connected account, without its secrets. */
+export interface ConnectedAccount {
+  /** The identity at the provider. */
+  readonly id: string
+  readonly email: string | null
+  readonly scopes: readonly string[]
+  /** Scopes that were asked for and not granted. */
+  readonly declined: readonly string[]
+  readonly status: 'active' | 'needs_reauthorization'
+  /** Milliseconds since the epoch of the access token's expiry; `undefined` when unknown. */
+  readonly expiresAt: number | undefined
+  /** Whether access lasts beyond the access token. */
+  readonly refreshable: boolean
+}
+
+/** What became of credentials that were revoked. */
+export interface Revoked {
+  /** Whether there was something stored, which is now gone. */
+  readonly local: boolean
+  readonly remote: RevocationOutcome
+}
+
+/** The stored credentials of one user. Members that are not promises need a guard, or `load()`, before them. */
+export class UserOAuth2 implements TokenSource {
+  /** @internal */
+  protected readonly client: Client
+  /** @internal */
+  protected vault: Vault | undefined
+  /** @internal */
+  protected snapshot: Snapshot | undefined
+  /** @internal */
+  protected loaded = false
+  /** @internal */
+  protected accountId: string | undefined
+
+  /** @internal */
+  constructor(client: Client, vault?: Vault, accountId?: string) {
+    this.client = client
+    this.vault = vault
+    this.accountId = accountId
+  }
+
+  /** Reads what is stored, unless that was done before. Refreshes nothing. */
+  async load(): Promise<this> {
+    if (!this.loaded) {
+      this.snapshot = this.vault && (await this.client.manager.load(this.vault))
+      this.loaded = true
+    }
+    return this
+  }
+
+  /** The credentials without the refresh token, or `null` when there are none that could be used. */
+  get credentials(): Credentials | null {
+    const account = this.#usable
+    return account && this.snapshot ? this.client.credentialsOf(this.snapshot.record, account) : null
+  }
+
+  /** Whether there are credentials that work, or that a refresh can make work, with all of `scopes`. */
+  hasCredentials(scopes?: ScopeInput): boolean {
+    const account = this.#usable
+    return (
+      account !== undefined && this.client.options.provider.scopes.covers(account.tokens.scopes, parseScopes(scopes))
+    )
+  }
+
+  /** What was granted, which may be less than what was asked for. */
+  get scopes(): readonly string[] {
+    return this.current?.tokens.scopes ?? []
+  }
+
+  /** The person's e-mail address as the provider gave it. For display: it is not an identity. */
+  get email(): string | null {
+    return this.current?.email ?? null
+  }
+
+  /** The person's identity at the provider: `sub` of the ID token. */
+  get userId(): string | null {
+    const account = this.current
+    return account?.identified ? account.id : null
+  }
+
+  /** Claims of the verified ID token, or what the provider said about the person. */
+  get claims(): Claims | null {
+    return this.current?.claims ?? null
+  }
+
+  /** Every account that the user connected. */
+  accounts(): ConnectedAccount[] {
+    this.assertLoaded()
+    const now = this.client.options.clock()
+    return (this.snapshot?.record.accounts ?? []).map((account) => ({
+      id: account.id,
+      email: account.email ?? null,
+      scopes: account.tokens.scopes,
+      declined: account.declined,
+      status: account.dead || !isUsable(account, now) ? 'needs_reauthorization' : 'active',
+      expiresAt: account.tokens.expiresAt,
+      refreshable: !account.dead && account.tokens.refreshToken !== undefined,
+    }))
+  }
+
+  /** The same members for one of the connected accounts. */
+  account(id: string): UserOAuth2 {
+    this.assertLoaded()
+    const view = new UserOAuth2(this.client, this.vault, id)
+    view.snapshot = this.snapshot
+    view.loaded = true
+    return view
+  }
+
+  /**
+   * An access token that works, refreshed first if need be.
+   *
+   * @throws {CredentialsRequiredError} when only a person can help
+   * @throws {ProviderUnavailableError} {@link StoreUnavailableError}
+   */
+  async getAccessToken({ rejected }: { readonly rejected?: string } = {}): Promise<AccessToken> {
+    return this.failing(async () => {
+      await this.load()
+      await this.ensureUsable(rejected)
+      const { tokens } = this.current as Account
+      return { token: tokens.accessToken, expiresAt: tokens.expiresAt, scopes: tokens.scopes }
+    })
+  }
+
+  /**
+   * `fetch` with the access token. Refreshes once and tries again once when the API answers 401.
+   *
+   * @throws {OriginNotAllowedError} for an origin that is not in `allowedOrigins`
+   */
+  async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    const { options, refusals } = this.client
+    // What an API refused is remembered by credential, so it has to be known whose this is.
+    await this.failing(() => this.load())
+    return authorizedFetch(
+      {
+        source: this,
+        allowedOrigins: options.allowedOrigins,
+        fetch: options.provider.fetch,
+        clock: options.clock,
+        refusals,
+        credential: `${this.vault?.place ?? this.vault?.id}\n${this.accountId}`,
+      },
+      input,
+      init,
+    )
+  }
+
+  /** Stores credentials that were obtained elsewhere, in the place of what is stored for the same identity. */
+  async adopt(credentials: Credentials): Promise<void> {
+    if (!this.loaded) await this.load()
+    if (!this.vault) throw new UserRequiredError()
+    const record = await adoptCredentials(this.client.manager, this.vault, credentials)
+    this.snapshot = { record, generation: 0 }
+    this.loaded = true
+  }
+
+  /** Ends the grant: removes what is stored, then asks the provider to forget it too. */
+  async revoke(): Promise<Revoked> {
+    await this.load()
+    if (!this.vault) return { local: false, remote: 'unsupported' }
+    const { remaining, ...outcome } = await removeAccount(this.client.manager, this.vault, this.accountId)
+    this.snapshot = remaining && { record: remaining, generation: 0 }
+    return outcome
+  }
+
+  /** Makes the access token usable, or throws what a guard answers with. @internal */
+  async ensureUsable(rejected?: string): Promise<void> {
+    if (!this.vault) throw new CredentialsRequiredError()
+    this.snapshot = await this.client.manager.usable(this.vault, this.snapshot, { account: this.accountId, rejected })
+  }
+
+  /** The account in question. @internal */
+  get current(): Account | undefined {
+    this.assertLoaded()
+    return accountOf(this.snapshot?.record, this.accountId)
+  }
+
+  get #usable(): Account | undefined {
+    const account = this.current
+    return account && isUsable(account, this.client.options.clock()) ? account : undefined
+  }
+
+  /** @internal */
+  protected assertLoaded(): void {
+    if (!this.loaded) throw new NotLoadedError(this.client.name)
+  }
+
+  /** What loggers get. Tokens, a request and a reply hang on this object, and none of them belongs into a log. */
+  toJSON(): Record<string, unknown> {
+    const { client, loaded } = this
+    return { redacted: true, client: client.name, loaded, ...(loaded ? { scopes: this.scopes } : {}) }
+  }
+
+  [inspect.custom](): string {
+    return `${this.constructor.name} ${inspect(this.toJSON(), { breakLength: Number.POSITIVE_INFINITY })}`
+  }
+
+  /** A place for requests to note that credentials died while they were used. @internal */
+  protected failing<T>(use: () => Promise<T>): Promise<T> {
+    return use()
+  }
+}
+
+function isUsable(account: Account, now: number): boolean {
+  return !account.dead && (account.tokens.refreshToken !== undefined || isLive(account, now))
+}
