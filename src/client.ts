@@ -1,4 +1,6 @@
 /** One registration of the plugin: its options, and everything that lives as long as the app does. */
+
+import { createHash } from 'node:crypto'
 import { inspect } from 'node:util'
 import type { FastifyRequest } from 'fastify'
 import { Credentials } from './credentials/credentials.js'
@@ -33,12 +35,14 @@ export class Client {
   constructor(options: ResolvedOptions) {
     this.options = options
     const { provider, keys, clock, name, store } = options
+    const registration = JSON.stringify([provider.issuer, provider.clientId])
+    this.id = `${name}.${createHash('sha256').update(registration).digest('base64url').slice(0, 16)}`
     const cookies = new CookieJar(options.baseUrl?.protocol === 'https:')
     this.sealer = new RecordSealer(keys, provider.issuer, provider.clientId)
     this.sessionStorage = new SessionStorage(this.sealer, clock)
     this.flowCookies = new FlowCookies(keys, cookies, clock)
-    this.outcome = new OutcomeCookie(keys, cookies, clock, name)
-    this.completions = new Completions(name, store, keys, clock)
+    this.outcome = new OutcomeCookie(keys, cookies, clock, this.id)
+    this.completions = new Completions(this.id, store, keys, clock)
     this.declaredScopes = new Set([...options.scopes, ...options.optionalScopes])
     this.manager = new CredentialManager({
       provider,
@@ -52,6 +56,12 @@ export class Client {
       },
     })
   }
+
+  /**
+   * The name, the provider and our registration there: what tells one client from all others. Two contexts may both have a
+   * client of one name, at providers that both know somebody by the same identity.
+   */
+  readonly id: string
 
   get name(): string {
     return this.options.name
@@ -81,7 +91,7 @@ export class Client {
     const { redirectUri, callbackPath, clientSecrets } = this.options
     if (redirectUri !== undefined) return redirectUri
     // From the header itself: `request.host` may come from a proxy's headers, which anybody can send where there is none.
-    const host = request.raw.headers.host ?? ''
+    const host = request.raw.headers.host ?? String(request.raw.headers[':authority'] ?? '')
     const url = /^[\w.[\]:-]+$/.test(host) && URL.canParse(`http://${host}`) ? new URL(`http://${host}`) : undefined
     if (!url || !isLoopback(url.hostname)) {
       throw new OptionError('baseUrl', 'is required: the public origin of the app, such as "https://app.example.com".')
@@ -108,7 +118,7 @@ export class Client {
 
   /** The link in the session, unless it ended: a slow request may have written back what a sign-out removed. */
   linkOf(request: FastifyRequest): SessionLink | undefined {
-    const link = readLink(request, this.name)
+    const link = readLink(request, this.id)
     return link && !this.sessionStorage.hasEnded(link.id) ? link : undefined
   }
 

@@ -84,7 +84,9 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
   }
   const client = new Client(options)
   if (options.temporaryKeys) {
-    fastify.log.warn(`${name}: no encryptionKeys and no clientSecret, so sign-ins in progress do not survive a restart`)
+    fastify.log.warn(
+      `${name}: no clientSecret, so this is a public client, and without encryptionKeys sign-ins in progress do not survive a restart`,
+    )
   }
 
   const api: OAuth2Client = {
@@ -164,6 +166,10 @@ function guardFor(config: Exclude<GuardConfig, false>): DeclaredGuard {
   if (typeof config !== 'object' || config === null)
     throw new OptionError('config.oauth2', "must be true, false, 'aware' or { scopes, client, account }.")
   const { scopes, ...options } = config
+  const unknown = Object.keys(options).find((key) => key !== 'client' && key !== 'account')
+  if (unknown !== undefined) {
+    throw new OptionError(`config.oauth2.${unknown}`, 'is not known. Known are: scopes, client, account.')
+  }
   return { client: options.client ?? 'oauth2', guard: requireOAuth(scopes, options) }
 }
 

@@ -74,6 +74,11 @@ export class RequestOAuth2 extends UserOAuth2 {
     return this
   }
 
+  /** The account that a guard asked for by name. @internal */
+  get selected(): string | undefined {
+    return this.accountId
+  }
+
   /** Makes one of the connected accounts the one that all members are about. @internal */
   select(accountId: string | undefined): void {
     this.accountId = accountId
@@ -91,9 +96,12 @@ export class RequestOAuth2 extends UserOAuth2 {
 
   /** @internal */
   override async ensureUsable(rejected?: string): Promise<void> {
+    const before = this.snapshot
     await super.ensureUsable(rejected)
-    // Another request of this session may have refreshed: then this one has to carry the result home too.
-    if (!this.client.options.store && this.snapshot) await (this.vault as SessionVault).adopt(this.snapshot.record)
+    // Another request of this session may have refreshed: then this one has to carry the result home too. What was loaded,
+    // and may be overtaken by now, is left where it is.
+    if (!this.snapshot || this.snapshot === before || this.client.options.store) return
+    await (this.vault as SessionVault).adopt(this.snapshot.record)
   }
 
   /** A token for the `_csrf` field of a form that posts to the logout route. */
@@ -129,7 +137,7 @@ export class RequestOAuth2 extends UserOAuth2 {
       const ticket = { ...rest, ...(scopes === undefined ? {} : { scopes: parseScopes(scopes) }) }
       query.set(
         'ticket',
-        await sealTicket(this.client.options.keys, this.client.name, ticket, this.client.options.clock()),
+        await sealTicket(this.client.options.keys, this.client.id, ticket, this.client.options.clock()),
       )
     }
     if (returnUrl !== undefined) query.set('return_url', this.client.returnUrl(returnUrl))
@@ -147,7 +155,7 @@ export class RequestOAuth2 extends UserOAuth2 {
   }
 
   #slot(user: string) {
-    const { name } = this.client
+    const { id: name } = this.client
     const request = this.#request
     const found = this.client.linkOf(request)
     // Credentials of whoever used this session before are nobody else's.

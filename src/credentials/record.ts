@@ -93,7 +93,14 @@ export function parseRecord(text: string): CredentialRecord {
   ) {
     throw new CredentialsUnreadableError('damaged')
   }
-  return record as CredentialRecord
+  return deepFreeze(record as CredentialRecord)
+}
+
+/** A record is remembered between requests; what a handler gets of it must not be its to change. */
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value))
+    Object.values(Object.freeze(value)).forEach(deepFreeze)
+  return value
 }
 
 function isAccount(value: unknown): value is Account {

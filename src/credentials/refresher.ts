@@ -9,6 +9,7 @@ import {
   ExchangeFailedError,
   type OAuth2ClientError,
   ProviderUnavailableError,
+  StoreUnavailableError,
 } from '../errors.js'
 import { refreshTokenGrant } from '../flows/refresh-token.js'
 import { revokeToken } from '../flows/revocation.js'
@@ -139,7 +140,12 @@ export class Refresher {
     const exchange: Exchange = {}
     try {
       const acceptIdToken = account.claims?.sub !== undefined
-      const tokens = await refreshTokenGrant(this.#provider, refreshToken, { acceptIdToken, exchange })
+      const { idToken, ...answered } = await refreshTokenGrant(this.#provider, refreshToken, {
+        acceptIdToken,
+        exchange,
+      })
+      // A session has no room for it, and nothing that would use it.
+      const tokens: TokenSet = idToken !== undefined && vault.journaled ? { ...answered, idToken } : answered
       const changed = tokens.claims !== undefined && tokens.claims.sub !== account.claims?.sub
       const change = (current: Account) =>
         changed ? dead(current, 'identity_changed') : merge(this.#provider, current, tokens)
@@ -200,7 +206,7 @@ export class Refresher {
       try {
         return await vault.write(record, generation)
       } catch (error) {
-        if (!received || attempt === WRITE_ATTEMPTS) throw error
+        if (!received || !(error instanceof StoreUnavailableError) || attempt === WRITE_ATTEMPTS) throw error
         await this.#sleep(POLL_INTERVAL * 2 ** attempt)
       }
     }

@@ -1,5 +1,6 @@
 /** The authorization code grant with PKCE. RFC 6749 section 4.1, RFC 7636, RFC 9207, OpenID Connect Core section 3.1. */
 import * as client from 'openid-client'
+import { ProviderMetadataError } from '../errors.js'
 import type { Provider } from '../provider/provider.js'
 import { requestTokens, type TokenSet } from './token-set.js'
 
@@ -12,6 +13,8 @@ export interface AuthorizationRequest {
   readonly codeVerifier: string
   /** Present when an ID token was asked for. */
   readonly nonce?: string
+  /** Seconds since the person last proved who they are, where that was limited. OpenID Connect Core section 3.1.2.1. */
+  readonly maxAge?: number
 }
 
 /** What an authorization request asks for. */
@@ -62,13 +65,19 @@ export async function authorizationUrl(
   { redirectUri, scopes = [], params = {} }: AuthorizationUrlOptions,
 ): Promise<{ url: string; request: AuthorizationRequest }> {
   const configuration = await provider.configuration()
+  const { issuer, jwks_uri } = configuration.serverMetadata()
+  // Without keys, nobody could tell a real ID token from an invented one.
+  if (scopes.includes('openid') && !jwks_uri)
+    throw new ProviderMetadataError(`${issuer} names no jwks_uri, which verifying ID tokens needs.`)
+  const maxAge = Number(params.max_age ?? Number.NaN)
   const request: AuthorizationRequest = {
-    issuer: configuration.serverMetadata().issuer,
+    issuer,
     redirectUri,
     scopes,
     state: client.randomState(),
     codeVerifier: client.randomPKCECodeVerifier(),
     ...(scopes.includes('openid') ? { nonce: client.randomNonce() } : {}),
+    ...(scopes.includes('openid') && maxAge >= 0 ? { maxAge } : {}),
   }
   const url = client.buildAuthorizationUrl(configuration, {
     ...Object.fromEntries(Object.entries(params).filter(([name]) => !PROTECTED_PARAMS.has(name))),
@@ -102,6 +111,7 @@ export async function authorizationCodeGrant(
       expectedState: request.state,
       pkceCodeVerifier: request.codeVerifier,
       ...(request.nonce === undefined ? {} : { expectedNonce: request.nonce }),
+      ...(request.maxAge === undefined ? {} : { maxAge: request.maxAge }),
       idTokenExpected: request.nonce !== undefined,
     }),
   )

@@ -17,9 +17,10 @@ export async function answerError(
   client: Client,
   request: FastifyRequest,
   reply: FastifyReply,
-  error: OAuth2ClientError,
+  shared: OAuth2ClientError,
   way?: Way,
 ): Promise<FastifyReply> {
+  const error = ownCopy(shared)
   if (error.statusCode >= 500) request.log.error({ err: error, client: client.name }, error.message)
   else request.log.info({ code: error.code, client: client.name }, error.message)
   reply.header('cache-control', 'no-store')
@@ -46,6 +47,11 @@ export async function answerError(
   return reply
     .type('application/json; charset=utf-8')
     .send({ statusCode: error.statusCode, code: error.code, error: reason, message: error.message, ...error.details })
+}
+
+/** Everybody who waits for one refresh gets one error: what is added for one of them must not be seen by the others. */
+function ownCopy(error: OAuth2ClientError): OAuth2ClientError {
+  return Object.create(Object.getPrototypeOf(error), Object.getOwnPropertyDescriptors(error))
 }
 
 /** Whether the app answered; it may have done so without handing the reply back. */

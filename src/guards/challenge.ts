@@ -32,7 +32,7 @@ export async function challenge(
   const person = isNavigation(request)
   // On the authorize route, which nobody wants to come back to, it is where that one was to lead.
   const { return_url: beyond } = (request.query ?? {}) as { readonly return_url?: unknown }
-  const here = client.returnUrl(client.publicPrefix + (request.raw.url ?? '/'), beyond)
+  const here = client.returnUrl(client.publicPrefix + request.originalUrl, beyond)
   if (error instanceof UserRequiredError && person && client.options.loginPath) {
     reply.header('cache-control', 'no-store')
     varyByNavigation(reply)
@@ -45,7 +45,8 @@ export async function challenge(
   const granted = account?.tokens.scopes ?? []
   const { scopes } = client.options.provider
   const missing = scopes.missing(granted, needed)
-  const ask = async (returnUrl?: string) => oauth2.authorizeUrl(returnUrl, { scopes: needed })
+  const named = oauth2.selected === undefined ? {} : { account: oauth2.selected }
+  const ask = async (returnUrl?: string) => oauth2.authorizeUrl(returnUrl, { scopes: needed, ...named })
   if (person && request.method === 'GET') {
     const stop = await reasonToStop(client, request, oauth2, error, needed, missing)
     if (stop) {
@@ -56,12 +57,12 @@ export async function challenge(
     const grant = error instanceof InsufficientScopeError
     try {
       return await startFlow(client, request, reply, {
-        intent: grant ? 'grant' : 'sign-in',
+        intent: grant || oauth2.selected !== undefined ? 'grant' : 'sign-in',
         needed,
         granted,
         returnUrl: here,
         user: client.options.userKey ? oauth2.user : undefined,
-        identity: grant && account?.identified ? account.id : undefined,
+        identity: oauth2.selected ?? (grant && account?.identified ? account.id : undefined),
         loginHint: account?.email,
       })
     } catch (failure) {
@@ -69,12 +70,16 @@ export async function challenge(
       return answerError(client, request, reply, failure, { href: await ask(here), text: 'Try again' })
     }
   }
-  error.headers = { 'www-authenticate': authenticate(error, needed) }
-  error.details = {
+  const own =
+    error instanceof InsufficientScopeError
+      ? new InsufficientScopeError()
+      : new CredentialsRequiredError({ cause: error })
+  own.headers = { 'www-authenticate': authenticate(error, needed) }
+  own.details = {
     ...(error instanceof InsufficientScopeError ? { missingScopes: missing } : {}),
     authorizeUrl: await ask(),
   }
-  return answerError(client, request, reply, error, { href: await ask(here), text: 'Continue' })
+  return answerError(client, request, reply, own, { href: await ask(here), text: 'Continue' })
 }
 
 /** RFC 6750 section 3. The scopes are those of our own routes, which hold nothing that a header could not. */

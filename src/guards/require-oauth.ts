@@ -41,6 +41,7 @@ export interface GuardOptions {
  * ```
  */
 export function requireOAuth(scopes?: ScopeInput, options: GuardOptions = {}): Guard {
+  checkCalled(scopes, 'requireOAuth')
   const own = parseScopes(scopes, 'requireOAuth(scopes)')
   const name = checkOptions(options, 'requireOAuth').client ?? 'oauth2'
   // What a guard needs of a client never changes: it is put together once for each.
@@ -73,6 +74,7 @@ export function requireOAuth(scopes?: ScopeInput, options: GuardOptions = {}): G
  * ```
  */
 export function oauthAware(options: Pick<GuardOptions, 'client'> = {}): Guard {
+  checkCalled(options, 'oauthAware')
   const name = checkOptions(options, 'oauthAware').client ?? 'oauth2'
   return (request, reply) => aware(clientOf(request, name), request, reply)
 }
@@ -160,6 +162,13 @@ function answerForHandler(
       challenge(client, request, reply, failure, oauth2, needed).catch((error: unknown) => send.call(reply, error))
       return reply
     } as typeof send
+  }
+}
+
+/** `onRequest: requireOAuth` hands the request to what should have made the guard. */
+function checkCalled(argument: unknown, guardName: string): void {
+  if (typeof argument === 'object' && argument !== null && 'raw' in argument && 'headers' in argument) {
+    throw new OptionError(guardName, `makes a guard, and is not one itself. Write it with parentheses: ${guardName}().`)
   }
 }
 

@@ -78,6 +78,7 @@ export class Provider {
     // Resolved at each call, so that a global fetch that was replaced later (instrumentation, tests) is the one used.
     this.fetch = config.fetch ?? ((input, init) => globalThis.fetch(input, init))
     this.#authentication = clientAuthentication(config)
+    checkNames(config.provider)
     checkEndpoint('provider.issuer', config.provider.issuer)
     for (const name of ENDPOINTS) {
       const value = config.provider[name]
@@ -160,6 +161,19 @@ function staticMetadata(options: ProviderOptions): ProviderMetadata {
   const { scopes, apiOrigins, incrementalParams, offline, refresh, identity, normalizeTokenResponse, ...metadata } =
     options
   return metadata
+}
+
+/** Members of a provider that are ours; all others are metadata, which RFC 8414 spells in lower case. */
+const OWN = ['scopes', 'apiOrigins', 'incrementalParams', 'offline', 'refresh', 'identity', 'normalizeTokenResponse']
+
+function checkNames(provider: ProviderOptions): void {
+  for (const name of Object.keys(provider)) {
+    if (OWN.includes(name) || /^[a-z\d_]+$/.test(name)) continue
+    const spelled = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+    const known = (ENDPOINTS as readonly string[]).includes(spelled)
+    const all = `is not known. Known are metadata as RFC 8414 spells them, and: ${OWN.join(', ')}.`
+    throw new OptionError(`provider.${name}`, known ? `is called "${spelled}".` : all)
+  }
 }
 
 function checkEndpoint(option: string, value: unknown): void {

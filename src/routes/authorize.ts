@@ -42,19 +42,21 @@ async function begin(client: Client, request: FastifyRequest, reply: FastifyRepl
   const needed = [...(ticket.scopes ?? []), ...declaredScopes(client, query.scope)]
   const oauth2 = await readable(client, requestState(client, request, reply))
   if (options.userKey && oauth2.user === undefined && !options.resolveUser) throw new UserRequiredError()
-  oauth2.select(ticket.account === 'new' ? undefined : ticket.account)
   const another = ticket.account === 'new'
+  const named = another ? undefined : ticket.account
+  oauth2.select(named)
   const account = another ? undefined : oauth2.current
   // Asking for more than signing in takes adds to somebody's grant, and so does everything where the app knows its user.
   const more = !options.provider.scopes.covers(options.scopes, needed) || options.userKey !== undefined
-  const grant = account !== undefined && (ticket.account !== undefined || (more && oauth2.hasCredentials()))
+  const grant = named !== undefined || (account !== undefined && more && oauth2.hasCredentials())
   return startFlow(client, request, reply, {
     intent: grant ? 'grant' : 'sign-in',
     needed,
     granted: account?.tokens.scopes ?? [],
     returnUrl: client.returnUrl(query.return_url),
     user: options.userKey ? oauth2.user : undefined,
-    identity: grant && account.identified ? account.id : undefined,
+    // Somebody who was asked for by name is who has to come back, also when nothing is stored of them.
+    identity: named ?? (grant && account?.identified ? account.id : undefined),
     another,
     prompt: ticket.prompt,
     loginHint: ticket.loginHint ?? account?.email,
@@ -76,7 +78,7 @@ async function readable(client: Client, oauth2: RequestOAuth2): Promise<RequestO
 
 async function ticketOf(client: Client, { ticket }: AuthorizeQuery): Promise<Ticket> {
   if (ticket === undefined) return {}
-  return openTicket(client.options.keys, client.name, String(ticket), client.options.clock())
+  return openTicket(client.options.keys, client.id, String(ticket), client.options.clock())
 }
 
 /** @throws {ScopeNotDeclaredError} */

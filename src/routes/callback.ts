@@ -53,7 +53,7 @@ async function findFlow(client: Client, request: FastifyRequest, params: URLSear
   const states = params.getAll('state')
   const [state] = states
   if (!state || states.length > 1 || state.length > 512) throw new StateInvalidError()
-  const pending = await client.flowCookies.find(request, client.name, state)
+  const pending = await client.flowCookies.find(request, client.id, state)
   if (!pending) return undefined
   const binding = readBinding(request)
   if (binding === undefined) {
@@ -73,7 +73,13 @@ async function findFlow(client: Client, request: FastifyRequest, params: URLSear
 function reopened(client: Client, request: FastifyRequest, reply: FastifyReply, params: URLSearchParams): FastifyReply {
   const hash = hashState(params.get('state') as string)
   const done = client.linkOf(request)?.done?.find(([known]) => same(known, hash))
-  if (!done) throw new StateInvalidError()
+  if (!done) {
+    request.log.info(
+      { client: client.name },
+      'the callback answers no flow of this browser: it took too long, cookies are blocked, or the app is open under another host than that of baseUrl',
+    )
+    throw new StateInvalidError()
+  }
   return reply.redirect(client.returnUrl(done[1]), 303)
 }
 
@@ -119,12 +125,13 @@ async function finish(
     client.flowCookies.clear(reply, name)
     await client.outcome.save(reply, { scopes: flow.scopes })
     requestState(client, request, reply).forget()
+    if (authorized) logDifference(client, request, flow, authorized)
     if (authorized) await client.options.onAuthorized?.(request, { ...authorized.authorized, user, returnUrl })
     return reply.redirect(returnUrl, 303)
   } catch (error) {
     if (error instanceof ReconsentNeeded) {
       client.flowCookies.clear(reply, name)
-      const { intent, needed, scopes, returnUrl, user, identity } = flow
+      const { intent, needed, scopes, returnUrl, user, identity, another = false } = flow
       return startFlow(client, request, reply, {
         intent,
         needed,
@@ -132,6 +139,7 @@ async function finish(
         returnUrl,
         user,
         identity,
+        another,
         reconsent: true,
       })
     }
@@ -140,6 +148,20 @@ async function finish(
     client.flowCookies.clear(reply, name)
     if (isClientError(error)) await client.outcome.save(reply, { scopes: flow.scopes, code: error.code })
     throw error
+  }
+}
+
+/** Scopes are no secret, and what became of them is the first thing to know when a page says that one is missing. */
+function logDifference(
+  { name, options }: Client,
+  request: FastifyRequest,
+  flow: PendingFlow,
+  { authorized }: Exchanged,
+): void {
+  const granted = authorized.credentials.scopes
+  const missing = options.provider.scopes.missing(granted, flow.scopes)
+  if (missing.length > 0) {
+    request.log.info({ client: name, requested: flow.scopes, granted, missing }, 'less was granted than was asked for')
   }
 }
 
@@ -195,7 +217,7 @@ async function startAgain(client: Client, flow: PendingFlow | undefined): Promis
   const query = new URLSearchParams()
   if (flow) {
     const { keys, clock } = client.options
-    query.set('ticket', await sealTicket(keys, client.name, { scopes: flow.needed }, clock()))
+    query.set('ticket', await sealTicket(keys, client.id, { scopes: flow.needed }, clock()))
     query.set('return_url', flow.returnUrl)
   }
   return { href: query.size > 0 ? `${client.authorizePath}?${query}` : client.authorizePath, text: 'Start again' }

@@ -62,7 +62,7 @@ export async function exchangeCode(
       throw flow.reconsented ? new NoRefreshTokenError() : new ReconsentNeeded()
     }
     // More for one of several accounts leaves the others alone; somebody else, unasked for, takes the place of them all.
-    const joins = flow.another || accountOf(current, account.id) !== undefined
+    const joins = flow.another || flow.identity !== undefined || accountOf(current, account.id) !== undefined
     return current && joins ? withAccount(current, merged) : { ...fresh, accounts: [merged] }
   }
   const known = link?.user === user ? link : undefined

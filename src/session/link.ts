@@ -35,7 +35,7 @@ export async function makeLink(
   { done, ...link }: NewLink,
   before: ReadonlyMap<string, string | undefined>,
 ): Promise<void> {
-  const { name } = client
+  const { id: name } = client
   const previous = readLink(request, name)
   const next: SessionLink = { ...link, done: [done, ...(previous?.done ?? [])].slice(0, MAXIMUM_DONE) }
   // An app with users of its own decides itself when its session changes hands.
@@ -61,10 +61,10 @@ export async function endLink(client: Client, request: FastifyRequest, reply: Fa
   // An app may have ended its session already, which ends every link in it.
   if ((request as { session?: unknown }).session === null) return
   sessionOf(request)
-  const link = readLink(request, client.name)
+  const link = readLink(request, client.id)
   if (!link) return
   client.sessionStorage.end(link.id)
-  writeLink(request, client.name, undefined)
+  writeLink(request, client.id, undefined)
   if (client.options.userKey) return
   const others = linkedClients(request).length > 0
   await rotateSession(request, { keep: () => others, keepOurs: others })

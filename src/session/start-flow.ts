@@ -54,7 +54,7 @@ export async function startFlow(
   const fresh = isFreshBinding(readBinding(request), now)
   await client.flowCookies.save(request, reply, {
     ...authorization,
-    client: client.name,
+    client: client.id,
     intent: start.intent,
     returnUrl: start.returnUrl,
     binding: ensureBinding(request, now),

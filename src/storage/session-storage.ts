@@ -51,27 +51,38 @@ export class SessionStorage {
     const sealed = slot.read()
     let current = sealed === undefined ? undefined : await this.open(slot, sealed)
     if (this.#ended.has(slot.id)) current = undefined
+    // Two accounts may be refreshed at once within a request: the second to write has to see what the first wrote.
+    let generation = 1
     const write = async (record: CredentialRecord, expected?: number): Promise<number | false> => {
       if (this.#ended.has(slot.id)) {
         // Whoever creates would try again for ever: the place itself is gone.
         if (!expected) throw new CredentialsRequiredError()
         return false
       }
-      await slot.write(await this.seal(slot, record))
-      if (current && current !== record) this.#keep(digest(current), record)
+      if (expected && expected !== generation) return false
+      generation += 1
+      const written = generation
+      const before = current
       current = record
-      return 1
+      try {
+        await slot.write(await this.seal(slot, record))
+      } catch (error) {
+        current = before
+        throw error
+      }
+      if (before && before !== record) this.#keep(digest(before), record)
+      return written
     }
     const newest = current && this.#newest(current)
-    if (newest) await write(newest, 1)
+    if (newest) await write(newest, generation)
     return {
       id: `session/${current ? digest(current) : slot.id}`,
       place: `session/${slot.id}`,
       journaled: false,
-      read: async () => (current && !this.#ended.has(slot.id) ? { record: current, generation: 1 } : undefined),
+      read: async () => (current && !this.#ended.has(slot.id) ? { record: current, generation } : undefined),
       write,
       adopt: async (record) => {
-        if (record !== current) await write(record, 1)
+        if (record !== current) await write(record, generation)
       },
       delete: async () => {
         this.end(slot.id)
