@@ -30,6 +30,13 @@ async function dieBefore(call) {
 }
 
 const store = await open()
+// Not as options of spawn: the other user may not be allowed to reach the node that runs here.
+const other = Number(process.env.CHILD_USER)
+if (other) {
+  process.setgroups([])
+  process.setgid(other)
+  process.setuid(other)
+}
 if (action === 'increment') {
   for (let done = 0; done < count; ) {
     const stored = await store.get('counter')

@@ -22,9 +22,9 @@ export interface Task {
 }
 
 export interface Children {
-  start(task: Task, options?: { uid?: number; gid?: number }): ChildProcess
-  /** Resolves to how the child ended and what it said. */
-  run(task: Task, options?: { uid?: number; gid?: number }): Promise<Ended>
+  start(task: Task, user?: number): ChildProcess
+  /** Resolves to how the child ended and what it said. With `user`, it becomes that one first. */
+  run(task: Task, user?: number): Promise<Ended>
   remove(): Promise<void>
 }
 
@@ -69,11 +69,14 @@ export async function compileForChildren(): Promise<Children> {
   }
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config))
   await promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', folder])
-  const start: Children['start'] = (task, options) =>
-    spawn(process.execPath, [script, folder, JSON.stringify(task)], { stdio: ['ignore', 'pipe', 'pipe'], ...options })
+  const start: Children['start'] = (task, user) =>
+    spawn(process.execPath, [script, folder, JSON.stringify(task)], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...(user === undefined ? {} : { CHILD_USER: String(user) }) },
+    })
   return {
     start,
-    run: (task, options) => ended(start(task, options)),
+    run: (task, user) => ended(start(task, user)),
     remove: () => rm(folder, { recursive: true }),
   }
 }

@@ -431,8 +431,8 @@ describe('fileStore in several processes', () => {
   test.skipIf(!posix)('a directory that can only be read still has readable credentials', async () => {
     await fileStore({ path }).put('k', 'old')
     // Root may write anywhere, so it becomes somebody else.
-    const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
-    if (nobody.uid) await (await import('node:fs/promises')).chown(path, nobody.uid, nobody.gid)
+    const nobody = process.getuid?.() === 0 ? 65_534 : undefined
+    if (nobody) await (await import('node:fs/promises')).chown(path, nobody, nobody)
     await chmod(directory, 0o555)
     try {
       const { code, output } = await children.run({ kind: 'file', path, action: 'once' }, nobody)
