@@ -35,8 +35,7 @@ export class Client {
   constructor(options: ResolvedOptions) {
     this.options = options
     const { provider, keys, clock, name, store } = options
-    const registration = JSON.stringify([provider.issuer, provider.clientId])
-    this.id = `${name}.${createHash('sha256').update(registration).digest('base64url').slice(0, 16)}`
+    this.id = `${name}.${createHash('sha256').update(provider.issuer).digest('base64url').slice(0, 16)}`
     const cookies = new CookieJar(options.baseUrl?.protocol === 'https:')
     this.sealer = new RecordSealer(keys, provider.issuer, provider.clientId)
     this.sessionStorage = new SessionStorage(this.sealer, clock)
@@ -58,8 +57,8 @@ export class Client {
   }
 
   /**
-   * The name, the provider and our registration there: what tells one client from all others. Two contexts may both have a
-   * client of one name, at providers that both know somebody by the same identity.
+   * The name and the provider. Two contexts may both have a client of one name, at providers that both know somebody by the
+   * same identity. Another registration at the same provider is told apart by what is stored, which says so.
    */
   readonly id: string
 
