@@ -117,6 +117,8 @@ export class UserOAuth2 implements TokenSource {
     const view = new UserOAuth2(this.client, this.vault, id)
     view.snapshot = this.snapshot
     view.loaded = true
+    // Credentials of one of several accounts that die in a handler get the answer of the guard too.
+    view.failing = (use) => this.failing(use)
     return view
   }
 

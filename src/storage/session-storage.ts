@@ -65,9 +65,11 @@ export class SessionStorage {
       const before = current
       current = record
       try {
-        await slot.write(await this.seal(slot, record))
+        const sealed = await this.seal(slot, record)
+        // Whatever was written while this was being sealed was built on it, and must not be overwritten by it.
+        if (current === record) await slot.write(sealed)
       } catch (error) {
-        current = before
+        if (current === record) current = before
         throw error
       }
       if (before && before !== record) this.#keep(digest(before), record)
