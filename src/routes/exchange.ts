@@ -4,6 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import * as oidc from 'openid-client'
 import type { Client } from '../client.js'
 import { mergeGrant } from '../credentials/changes.js'
+import { credentialsOf } from '../credentials/credentials.js'
 import { type Account, accountOf, type Claims, type CredentialRecord, withAccount } from '../credentials/record.js'
 import { unavailable } from '../credentials/refresher.js'
 import {
@@ -47,7 +48,7 @@ export async function exchangeCode(
   if (flow.identity !== undefined && account.id !== flow.identity) throw new AccountMismatchError()
   const link = client.linkOf(request)
   const fresh: CredentialRecord = { v: 1, issuer: provider.issuer, clientId: provider.clientId, accounts: [account] }
-  const credentials = client.credentialsOf(fresh, account)
+  const credentials = credentialsOf(fresh, account)
   const user = await userFor(client, request, flow, account, credentials)
   checkSwitch(client, request, flow, link?.user, user)
 
@@ -68,13 +69,13 @@ export async function exchangeCode(
   const known = link?.user === user ? link : undefined
   const linkId = known?.id ?? randomBytes(16).toString('base64url')
   if (options.store) {
-    const vault = client.vaultOf(user)
-    const record = (await client.manager.update(vault, change)) as CredentialRecord
+    const vault = client.manager.vaultOf(user)
+    const record = (await client.manager.keeper.update(vault, change)) as CredentialRecord
     const stored = accountOf(record, account.id) as Account
-    client.manager.announce(vault, 'authorized', stored)
+    client.manager.keeper.announce(vault, 'authorized', stored)
     return {
       completion: { user, linkId },
-      authorized: { credentials: client.credentialsOf(record, stored), claims: account.claims },
+      authorized: { credentials: credentialsOf(record, stored), claims: account.claims },
     }
   }
   const slot = { id: linkId, encrypted: isEncrypted(request) }
@@ -85,7 +86,7 @@ export async function exchangeCode(
   const stored = accountOf(record, account.id) as Account
   return {
     completion: { user, linkId, credentials: await client.sessionStorage.seal(slot, record) },
-    authorized: { credentials: client.credentialsOf(record, stored), claims: account.claims },
+    authorized: { credentials: credentialsOf(record, stored), claims: account.claims },
   }
 }
 
