@@ -184,9 +184,13 @@ function usesOpenId(provider: ProviderOptions): boolean {
   return !provider.token_endpoint || provider.jwks_uri !== undefined
 }
 
+const SEALED_TWICE =
+  'is an encrypted() store, and the plugin seals what it stores itself. Pass the store inside of it, and its keys as "encryptionKeys".'
+
 function resolveStore(storage: OAuth2ClientOptions['storage']): CredentialStore | undefined {
   if (storage === undefined || storage === 'session') return undefined
   const store = storage as Partial<CredentialStore> | null
+  if ((store as { encrypted?: unknown } | null)?.encrypted === true) throw new OptionError('storage', SEALED_TWICE)
   if (
     typeof store === 'object' &&
     store &&

@@ -1,6 +1,6 @@
 /** Where one user's record is: a key of a credential store, or the session of a request. Used by the manager only. */
-import { ClientMismatchError, CredentialsUnreadableError, OAuth2ClientError, StoreUnavailableError } from '../errors.js'
-import { type KeyRing, readHeader, UnsealError } from '../keys/key-ring.js'
+import { ClientMismatchError, OAuth2ClientError, StoreUnavailableError } from '../errors.js'
+import { type KeyRing, readHeader, unreadable } from '../keys/key-ring.js'
 import type { CredentialStore } from '../storage/storage.js'
 import { type CredentialRecord, parseRecord, serializeRecord } from './record.js'
 
@@ -39,9 +39,19 @@ export class RecordSealer {
     this.#clientId = clientId
   }
 
+  /** The id of the key that seals. */
+  get kid(): string {
+    return this.#keys.kids[0]
+  }
+
   async seal(key: string, record: CredentialRecord): Promise<string> {
+    return this.sealText(key, serializeRecord(record))
+  }
+
+  /** Seals what was opened by {@link openText}, whatever version it is of. */
+  async sealText(key: string, text: string): Promise<string> {
     const header = { iss: this.#issuer, client_id: this.#clientId }
-    return this.#keys.seal('credentials', this.#context(key), serializeRecord(record), header)
+    return this.#keys.seal('credentials', this.#context(key), text, header)
   }
 
   /**
@@ -52,20 +62,23 @@ export class RecordSealer {
     const memo = `${key}\n${sealed}`
     const known = this.#opened.get(memo)
     if (known) return known
+    const record = parseRecord(await this.openText(key, sealed))
+    if (this.#opened.size >= MEMO_SIZE) this.#opened.delete(this.#opened.keys().next().value as string)
+    this.#opened.set(memo, record)
+    return record
+  }
+
+  /** The same without a look at what it says: a record of a later version is text too. */
+  async openText(key: string, sealed: string): Promise<string> {
     const header = readHeader(sealed)
     if (header?.iss !== undefined && (header.iss !== this.#issuer || header.client_id !== this.#clientId)) {
       throw new ClientMismatchError()
     }
-    let text: string
     try {
-      text = await this.#keys.open('credentials', this.#context(key), sealed)
+      return await this.#keys.open('credentials', this.#context(key), sealed)
     } catch (cause) {
-      throw new CredentialsUnreadableError(cause instanceof UnsealError ? cause.reason : 'damaged', { cause })
+      throw unreadable(cause)
     }
-    const record = parseRecord(text)
-    if (this.#opened.size >= MEMO_SIZE) this.#opened.delete(this.#opened.keys().next().value as string)
-    this.#opened.set(memo, record)
-    return record
   }
 
   #context(key: string): string[] {
@@ -75,8 +88,13 @@ export class RecordSealer {
 
 const MEMO_SIZE = 1_000
 
+/** What is told of each key before something is sealed with it; a `KeyRegistry`. */
+export interface KeyRegistrar {
+  register(kid: string): Promise<void>
+}
+
 /** The vault of one key of a store. */
-export function storeVault(store: CredentialStore, sealer: RecordSealer, key: string): Vault {
+export function storeVault(store: CredentialStore, sealer: RecordSealer, key: string, registrar?: KeyRegistrar): Vault {
   return {
     id: key,
     journaled: true,
@@ -86,6 +104,7 @@ export function storeVault(store: CredentialStore, sealer: RecordSealer, key: st
       return { record: await sealer.open(key, stored.value), generation: stored.generation, age: stored.age }
     },
     async write(record, expected) {
+      await registrar?.register(sealer.kid)
       const value = await sealer.seal(key, record)
       return reach(() => store.put(key, value, expected))
     },
