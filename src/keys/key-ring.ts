@@ -77,7 +77,7 @@ export class KeyRing {
   /** @throws {UnsealError} */
   async open(purpose: Purpose, context: readonly string[], sealed: string): Promise<string> {
     const claims = readHeader(sealed)
-    const kid = keyId(claims)
+    const kid = isKeyId(claims?.kid) ? claims.kid : undefined
     if (typeof claims?.v === 'number' && claims.v > VERSION) throw new UnsealError('newer_version', kid)
     if (!claims || kid === undefined) throw new UnsealError('damaged')
     const [header, iv, ciphertext, tag, ...rest] = sealed.split('.')
@@ -134,9 +134,15 @@ export function readHeader(sealed: string): Record<string, unknown> | undefined 
   }
 }
 
-/** The id of the key in a header. Whatever else somebody wrote there is not worth repeating. */
-export function keyId(header: Record<string, unknown> | undefined): string | undefined {
-  return typeof header?.kid === 'string' && KEY_ID.test(header.kid) ? header.kid : undefined
+/** Whether it has the form of a key's id. Whatever else somebody wrote in its place is not worth repeating. */
+export function isKeyId(value: unknown): value is string {
+  return typeof value === 'string' && KEY_ID.test(value)
+}
+
+/** The id of the key that something was sealed with, as far as it says so. */
+export function kidOf(sealed: string): string | undefined {
+  const kid = readHeader(sealed)?.kid
+  return isKeyId(kid) ? kid : undefined
 }
 
 /** What a store's user gets when a value of it could not be opened. */
