@@ -4,6 +4,7 @@ import { encrypted } from '../../src/storage/encrypted.js'
 import { type MemoryEntry, memoryStore } from '../../src/storage/memory.js'
 import type { CredentialStore } from '../../src/storage/storage.js'
 import { credentialStoreContract } from '../../src/testing/credential-store-contract.js'
+import { startApp } from '../helpers/app.js'
 
 const [OLD, NEW] = ['o'.repeat(32), 'n'.repeat(32)] as const
 
@@ -110,5 +111,14 @@ describe('encrypted', () => {
       )
     }
     expect(() => encrypted(encrypted(memoryStore(), OLD), NEW)).toThrow(/encrypted already/)
+  })
+
+  test('refuses to be put under the plugin, which seals by itself, and says what to write instead', async () => {
+    await expect(
+      startApp({ storage: encrypted(memoryStore(), OLD), client: { encryptionKeys: NEW } }),
+    ).rejects.toMatchObject({
+      code: 'FST_OAUTH2_OPTION_INVALID',
+      message: expect.stringMatching(/"storage".*Pass the store inside of it.*"encryptionKeys"/),
+    })
   })
 })
