@@ -182,6 +182,8 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
   if (options.routes) {
     fastify.register(registerRoutes, { client, authorize, callback, logout })
   }
+  // A key that records still need is missed now, and not by one user after the other.
+  fastify.addHook('onReady', async () => client.manager.registry?.checkAtStart(options.keys, fastify.log))
   fastify.addHook('onClose', () => client.close())
 }
 

@@ -8,6 +8,7 @@ import type { CredentialStore } from '../storage/storage.js'
 import { Burst } from './burst.js'
 import { type DeletedUser, type DeleteUserOptions, deleteUser } from './delete-user.js'
 import { Keeper } from './keeper.js'
+import { KeyRegistry } from './key-registry.js'
 import { Moves } from './moves.js'
 import type { Account } from './record.js'
 import { type SweepOptions, type SweepReport, sweep } from './sweep.js'
@@ -51,6 +52,8 @@ export class CredentialManager {
   readonly sealer: RecordSealer
   /** @internal */
   readonly moves: Moves
+  /** The keys in use, where several may have different ones. @internal */
+  readonly registry: KeyRegistry | undefined
   /** Access tokens that an API keeps refusing, by credential and origin: until when no new one is fetched for that. @internal */
   readonly refusals = new Map<string, number>()
   /** Told when many grants died within a short time. @internal */
@@ -68,6 +71,7 @@ export class CredentialManager {
     const { provider, keys, name, clock } = this.registration
     this.sealer = new RecordSealer(keys, provider.issuer, provider.clientId)
     this.moves = new Moves(name, () => this.store)
+    this.registry = keyRegistry(this.registration)
     this.#dying = new Burst(clock, (count, seconds) => {
       publish('grants-dying', () => ({ client: name, count, seconds }))
       this.onBurst?.(count, seconds)
@@ -122,8 +126,9 @@ export class CredentialManager {
   }
 
   /**
-   * What has to be done now and then, best by one scheduled job: keeps unused grants alive where `keepAlive` asks for it, tells
-   * the provider about deletions that it could not be told about, and removes markers that nobody needs any more.
+   * What has to be done now and then, best by one scheduled job: moves records to the first key, keeps unused grants alive where
+   * `keepAlive` asks for it, tells the provider about deletions that it could not be told about, and removes markers that nobody
+   * needs any more.
    *
    * @throws {OptionError} when the store cannot list its keys
    * @throws {StoreUnavailableError} when it cannot be reached
@@ -148,7 +153,7 @@ export class CredentialManager {
 
   /** The place of a user's record in the store. Distinct users have distinct places, whatever their keys contain. @internal */
   vaultOf(user: string): Vault {
-    return storeVault(this.store, this.sealer, this.prefix + encodeKey(user))
+    return storeVault(this.store, this.sealer, this.prefix + encodeKey(user), this.registry)
   }
 
   /** The user key of a vault, for messages to the app. @internal */
@@ -179,6 +184,12 @@ export class CredentialManager {
       account: account.identified ? account.id : undefined,
     }
   }
+}
+
+/** Where nobody can look at every record, nobody could ever say that a key is free again. */
+function keyRegistry({ store, name, provider, clock }: Registration): KeyRegistry | undefined {
+  if (!store?.list || store.shared === false) return undefined
+  return new KeyRegistry({ store, name, issuer: provider.issuer, clientId: provider.clientId, clock })
 }
 
 function checkKey(key: unknown, where: string): string {

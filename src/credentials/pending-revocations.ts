@@ -3,9 +3,8 @@
  * deleted: a crash or an outage in between must not leave a grant alive that nobody knows of any more.
  */
 import { randomUUID } from 'node:crypto'
-import { CredentialsUnreadableError } from '../errors.js'
 import { type RevocationOutcome, revokeToken } from '../flows/revocation.js'
-import { UnsealError } from '../keys/key-ring.js'
+import { unreadable } from '../keys/key-ring.js'
 import type { Registration } from '../registration/registration.js'
 import type { CredentialStore } from '../storage/storage.js'
 import { reach } from './vault.js'
@@ -49,7 +48,8 @@ export class PendingRevocations {
     for (const { token, hint } of grants) outcomes.push(await revokeToken(this.#registration.provider, token, hint))
     const failed = grants.filter((_, index) => outcomes[index] === 'failed')
     if (failed.length === 0) await reach(() => this.#store.delete(key))
-    else if (failed.length < grants.length) await this.keep(key, failed)
+    // Also when nothing changed: then it is sealed with the first key, however long the provider stays away.
+    else await this.keep(key, failed)
     return outcomes
   }
 
@@ -60,7 +60,7 @@ export class PendingRevocations {
     try {
       return JSON.parse(await this.#registration.keys.open('revocation', this.#context(key), stored.value))
     } catch (cause) {
-      throw new CredentialsUnreadableError(cause instanceof UnsealError ? cause.reason : 'damaged', { cause })
+      throw unreadable(cause)
     }
   }
 

@@ -103,7 +103,7 @@ export function parseRecord(text: string): CredentialRecord {
     throw new CredentialsUnreadableError('damaged')
   }
   const record = value as Partial<CredentialRecord> | null
-  if (typeof record?.v === 'number' && record.v > 1) throw new CredentialsUnreadableError('written by a newer version')
+  if (typeof record?.v === 'number' && record.v > 1) throw new CredentialsUnreadableError('newer_version')
   if (
     record?.v !== 1 ||
     typeof record.issuer !== 'string' ||

@@ -1,14 +1,9 @@
 /** What has to be done to stored credentials now and then, whoever uses them: best by one scheduled job. */
-import {
-  ClientMismatchError,
-  CredentialsUnreadableError,
-  OAuth2ClientError,
-  OptionError,
-  StoreUnavailableError,
-} from '../errors.js'
+import { CredentialsUnreadableError, OAuth2ClientError, OptionError, StoreUnavailableError } from '../errors.js'
 import { checkKnown, numberOf } from '../registration/checks.js'
 import type { CredentialManager } from './manager.js'
 import { PendingRevocations } from './pending-revocations.js'
+import { resealIfNeeded } from './reseal.js'
 import { reach } from './vault.js'
 
 export interface SweepOptions {
@@ -27,6 +22,10 @@ export interface SweepReport {
   readonly users: number
   /** Records that cannot be read or belong to another registration, which were left alone. */
   readonly unreadable: number
+  /** Records that were sealed with another key than the first one, and now are with that. */
+  readonly resealed: number
+  /** Keys that no record is sealed with any more, by id: they can be removed from `encryptionKeys`. */
+  readonly freeKeys: readonly string[]
   /** Accounts that were refreshed to keep them alive, and those for which that failed. */
   readonly refreshed: number
   readonly refreshFailed: number
@@ -45,6 +44,20 @@ const MARKERS: readonly (readonly [prefix: string, lifetime: number])[] = [
   ['moved/', 400 * 86_400_000],
 ]
 
+type Counts = { -readonly [K in keyof SweepReport]: SweepReport[K] }
+
+const NOTHING: SweepReport = {
+  users: 0,
+  unreadable: 0,
+  resealed: 0,
+  freeKeys: [],
+  refreshed: 0,
+  refreshFailed: 0,
+  revoked: 0,
+  revocationsPending: 0,
+  removed: 0,
+}
+
 /**
  * @throws {OptionError} when the store cannot list its keys
  * @throws {StoreUnavailableError} when it cannot be reached
@@ -57,32 +70,19 @@ export async function sweep(manager: CredentialManager, options: SweepOptions = 
   const list = store.list?.bind(store)
   if (!list)
     throw new OptionError('storage', 'cannot list its keys, which a sweep needs. Give the store a list(prefix).')
-  const report = {
-    users: 0,
-    unreadable: 0,
-    refreshed: 0,
-    refreshFailed: 0,
-    revoked: 0,
-    revocationsPending: 0,
-    removed: 0,
-  }
-
+  const report = { ...NOTHING }
+  const seen = new Set<string>()
   for await (const key of list(manager.prefix)) {
     if (signal?.aborted) return report
-    report.users += 1
-    const user = decodeURIComponent(key.slice(manager.prefix.length))
-    try {
-      if (keepAlive !== undefined) await refreshUnused(manager, user, keepAlive * 1000, report)
-    } catch (error) {
-      if (!(error instanceof CredentialsUnreadableError || error instanceof ClientMismatchError)) throw error
-      report.unreadable += 1
-    }
+    await sweepRecord(manager, key, keepAlive, seen, report)
   }
-  const pending = new PendingRevocations(manager.registration, store)
+  const { registry, registration } = manager
+  const free = registration.keys.kids.filter((kid) => kid !== manager.sealer.kid && !seen.has(kid))
+  report.freeKeys = (await registry?.retire(free)) ?? []
+  const pending = new PendingRevocations(registration, store)
   for await (const key of list(pending.prefix)) {
     if (signal?.aborted) return report
-    const outcomes = await pending.settle(key, await pending.read(key))
-    for (const outcome of outcomes) report[outcome === 'failed' ? 'revocationsPending' : 'revoked'] += 1
+    await tellAgain(pending, key, report)
   }
   for (const [prefix, lifetime] of MARKERS) {
     for await (const key of list(prefix)) {
@@ -95,14 +95,42 @@ export async function sweep(manager: CredentialManager, options: SweepOptions = 
   return report
 }
 
-async function refreshUnused(
+async function sweepRecord(
   manager: CredentialManager,
-  user: string,
-  unused: number,
-  report: { refreshed: number; refreshFailed: number },
+  key: string,
+  keepAlive: number | undefined,
+  seen: Set<string>,
+  report: Counts,
 ): Promise<void> {
+  const { store, sealer, registry } = manager
+  let outcome = await resealIfNeeded(store, sealer, key, registry)
+  while (outcome.result === 'lost_race') outcome = await resealIfNeeded(store, sealer, key, registry)
+  const { result, kid } = outcome
+  if (result === 'gone') return
+  report.users += 1
+  if (result === 'resealed') report.resealed += 1
+  else if (kid !== undefined) {
+    seen.add(kid)
+    // A process that is older than the list of keys did not put its own on it.
+    if (result !== 'foreign') await registry?.register(kid)
+  }
+  if (result === 'unreadable' || result === 'foreign') report.unreadable += 1
+  else if (keepAlive !== undefined) await refreshUnused(manager, key, keepAlive * 1000, report)
+}
+
+async function tellAgain(pending: PendingRevocations, key: string, report: Counts): Promise<void> {
+  try {
+    const outcomes = await pending.settle(key, await pending.read(key))
+    for (const outcome of outcomes) report[outcome === 'failed' ? 'revocationsPending' : 'revoked'] += 1
+  } catch (error) {
+    if (!(error instanceof CredentialsUnreadableError)) throw error
+    report.unreadable += 1
+  }
+}
+
+async function refreshUnused(manager: CredentialManager, key: string, unused: number, report: Counts): Promise<void> {
   const { keeper, registration } = manager
-  const vault = manager.vaultOf(user)
+  const vault = manager.vaultOf(decodeURIComponent(key.slice(manager.prefix.length)))
   const snapshot = await keeper.load(vault)
   for (const { id, dead, tokens } of snapshot?.record.accounts ?? []) {
     if (dead || tokens.refreshToken === undefined || registration.clock() - tokens.obtainedAt < unused) continue

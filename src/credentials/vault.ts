@@ -1,6 +1,6 @@
 /** Where one user's record is: a key of a credential store, or the session of a request. Used by the manager only. */
-import { ClientMismatchError, CredentialsUnreadableError, OAuth2ClientError, StoreUnavailableError } from '../errors.js'
-import { type KeyRing, readHeader, UnsealError } from '../keys/key-ring.js'
+import { ClientMismatchError, OAuth2ClientError, StoreUnavailableError } from '../errors.js'
+import { type KeyRing, readHeader, unreadable } from '../keys/key-ring.js'
 import type { CredentialStore } from '../storage/storage.js'
 import { type CredentialRecord, parseRecord, serializeRecord, withhold } from './record.js'
 
@@ -43,9 +43,19 @@ export class RecordSealer {
     this.#clientId = clientId
   }
 
+  /** The id of the key that seals. */
+  get kid(): string {
+    return this.#keys.kids[0]
+  }
+
   async seal(key: string, record: CredentialRecord): Promise<string> {
+    return this.sealText(key, serializeRecord(record))
+  }
+
+  /** Seals what was opened by {@link openText}, whatever version it is of. */
+  async sealText(key: string, text: string): Promise<string> {
     const header = { iss: this.#issuer, client_id: this.#clientId }
-    return this.#keys.seal('credentials', this.#context(key), serializeRecord(record), header)
+    return this.#keys.seal('credentials', this.#context(key), text, header)
   }
 
   /**
@@ -53,17 +63,7 @@ export class RecordSealer {
    * @throws {CredentialsUnreadableError}
    */
   async open(key: string, sealed: string): Promise<CredentialRecord> {
-    const header = readHeader(sealed)
-    if (header?.iss !== undefined && (header.iss !== this.#issuer || header.client_id !== this.#clientId)) {
-      throw new ClientMismatchError()
-    }
-    let text: string
-    try {
-      text = await this.#keys.open('credentials', this.#context(key), sealed)
-    } catch (cause) {
-      throw new CredentialsUnreadableError(cause instanceof UnsealError ? cause.reason : 'damaged', { cause })
-    }
-    return parseRecord(text)
+    return parseRecord(await this.openText(key, sealed))
   }
 
   /** The same without refresh tokens. @throws {ClientMismatchError} {@link CredentialsUnreadableError} */
@@ -77,6 +77,19 @@ export class RecordSealer {
     return record
   }
 
+  /** The same without a look at what it says: a record of a later version is text too. */
+  async openText(key: string, sealed: string): Promise<string> {
+    const header = readHeader(sealed)
+    if (header?.iss !== undefined && (header.iss !== this.#issuer || header.client_id !== this.#clientId)) {
+      throw new ClientMismatchError()
+    }
+    try {
+      return await this.#keys.open('credentials', this.#context(key), sealed)
+    } catch (cause) {
+      throw unreadable(cause)
+    }
+  }
+
   #context(key: string): string[] {
     return [this.#issuer, this.#clientId, key]
   }
@@ -84,8 +97,13 @@ export class RecordSealer {
 
 const MEMO_SIZE = 1_000
 
+/** What is told of each key before something is sealed with it; a `KeyRegistry`. */
+export interface KeyRegistrar {
+  register(kid: string): Promise<void>
+}
+
 /** The vault of one key of a store. */
-export function storeVault(store: CredentialStore, sealer: RecordSealer, key: string): Vault {
+export function storeVault(store: CredentialStore, sealer: RecordSealer, key: string, registrar?: KeyRegistrar): Vault {
   const read = async (open: (sealed: string) => Promise<CredentialRecord>): Promise<Snapshot | undefined> => {
     const stored = await reach(() => store.get(key))
     if (stored === undefined) return undefined
@@ -97,6 +115,7 @@ export function storeVault(store: CredentialStore, sealer: RecordSealer, key: st
     read: () => read((sealed) => sealer.open(key, sealed)),
     look: () => read((sealed) => sealer.look(key, sealed)),
     async write(record, expected) {
+      await registrar?.register(sealer.kid)
       const value = await sealer.seal(key, record)
       return reach(() => store.put(key, value, expected))
     },

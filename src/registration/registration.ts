@@ -155,9 +155,13 @@ function providerFrom({ authUri, tokenUri, raw }: ClientSecrets): ProviderOption
   }
 }
 
+const SEALED_TWICE =
+  'is an encrypted() store, and what goes into it is sealed already. Pass the store inside of it, and its keys as "encryptionKeys".'
+
 function resolveStore(storage: RegistrationOptions['storage']): CredentialStore | undefined {
   if (storage === undefined || storage === 'session') return undefined
   const store = storage as Partial<CredentialStore> | null
+  if ((store as { encrypted?: unknown } | null)?.encrypted === true) throw new OptionError('storage', SEALED_TWICE)
   if (
     typeof store === 'object' &&
     store &&
