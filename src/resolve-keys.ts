@@ -21,7 +21,7 @@ export function resolveKeys(
   if (typeof storage === 'object' && storage?.shared !== false) {
     throw new OptionError(
       'encryptionKeys',
-      'is required with a store that others can read. Make a key with: node -p "crypto.randomBytes(32).toString(\'base64url\')"',
+      'is required with a store that others can read. Make a key with: npx fastify-oauth2client keygen',
     )
   }
   // Long enough for the key ring whatever its own length: what protects it is the secret's randomness, not this text.
