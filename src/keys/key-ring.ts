@@ -45,10 +45,7 @@ export class KeyRing {
       if (material.length < MINIMUM_LENGTH) {
         throw new OptionError('encryptionKeys', `a key needs at least ${MINIMUM_LENGTH} random characters or bytes.`)
       }
-      return {
-        kid: createHash('sha256').update(`${FORMAT} kid `).update(material).digest('base64url').slice(0, 8),
-        material,
-      }
+      return { kid: keyId(material), material }
     })
     if (this.#keys.length === 0) throw new OptionError('encryptionKeys', 'needs at least one key.')
   }
@@ -115,6 +112,11 @@ export class KeyRing {
     }
     return key
   }
+}
+
+/** What a key is called in the header of what it sealed (`kid`). It says nothing about the key. */
+export function keyId(key: string | Uint8Array): string {
+  return createHash('sha256').update(`${FORMAT} kid `).update(key).digest('base64url').slice(0, 8)
 }
 
 /**

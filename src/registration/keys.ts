@@ -30,7 +30,7 @@ export function resolveKeys(
   if (typeof storage === 'object' && storage?.shared !== false) {
     throw new OptionError(
       'encryptionKeys',
-      'is required with a store that others can read. Make a key with: node -p "crypto.randomBytes(32).toString(\'base64url\')"',
+      'is required with a store that others can read. Make a key with: npx fastify-oauth2client keygen',
     )
   }
   if (derived.length === 0 && process.env.NODE_ENV === 'production')

@@ -33,6 +33,7 @@ const RULES: Record<string, readonly string[]> = {
     'request',
   ],
   testing: ['errors', 'storage/storage'],
+  cli: ['errors', 'keys', 'storage'],
 }
 
 /** The only ones that know Fastify. */
@@ -78,6 +79,12 @@ test('nothing imports a package that users may not have, except lazily', () => {
     for (const name of values.filter((value) => !value.startsWith('node:') && value !== 'fastify')) {
       expect(required, `${file} imports ${name}`).toContain(name)
     }
+  }
+})
+
+test('only the outermost file of the binary ends the process or says how it ends', () => {
+  for (const file of files.filter((name) => name !== 'cli/bin.ts')) {
+    expect(readFileSync(join(src, file), 'utf8'), file).not.toMatch(/\bprocess\s*\.\s*(exit|exitCode|abort|kill)\b/)
   }
 })
 
