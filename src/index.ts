@@ -12,6 +12,7 @@ export {
   type GuardConfig,
   handleAuthorize,
   handleCallback,
+  handleConfirm,
   type OAuth2Client,
 } from './plugin.js'
 export type {
