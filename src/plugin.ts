@@ -147,6 +147,13 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
   guardDeclaredRoutes(fastify, client)
   if (options.routes) {
     fastify.register(registerRoutes, { client, authorize, callback, confirm, logout })
+  } else if (options.userKey) {
+    fastify.addHook('onReady', async () => {
+      if (fastify.hasRoute({ method: 'POST', url: client.confirmPath })) return
+      fastify.log.warn(
+        `${name}: nobody can confirm an account without a route POST ${client.confirmPath} that calls handleConfirm`,
+      )
+    })
   }
   fastify.addHook('onClose', () => client.close())
 }
