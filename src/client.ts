@@ -13,6 +13,7 @@ import { Completions } from './session/completions.js'
 import { CookieJar } from './session/cookies.js'
 import { FlowCookies } from './session/flow-cookie.js'
 import { OutcomeCookie } from './session/outcome-cookie.js'
+import { PendingLinks } from './session/pending-links.js'
 import { parseReturnUrl } from './session/return-url.js'
 import { readLink, type SessionLink } from './session/session.js'
 import { SessionStorage } from './storage/session-storage.js'
@@ -21,9 +22,11 @@ export class Client {
   readonly options: ResolvedOptions
   readonly manager: CredentialManager
   readonly sessionStorage: SessionStorage
+  readonly cookies: CookieJar
   readonly flowCookies: FlowCookies
   readonly outcome: OutcomeCookie
   readonly completions: Completions
+  readonly pendingLinks: PendingLinks
   /** Scopes that a bare `?scope=` may ask for: those of the options, and of every guard seen so far. */
   readonly declaredScopes: Set<string>
 
@@ -31,15 +34,16 @@ export class Client {
     this.options = options
     const { provider, keys, clock, name, store } = options
     this.id = `${name}.${createHash('sha256').update(provider.issuer).digest('base64url').slice(0, 16)}`
-    const cookies = new CookieJar(options.baseUrl?.protocol === 'https:')
+    this.cookies = new CookieJar(options.baseUrl?.protocol === 'https:')
     this.manager = new CredentialManager(options.registration)
     this.sessionStorage = new SessionStorage(
       new RecordSealer(options.sessionKeys, provider.issuer, provider.clientId),
       clock,
     )
-    this.flowCookies = new FlowCookies(keys, cookies, clock)
-    this.outcome = new OutcomeCookie(keys, cookies, clock, this.id)
+    this.flowCookies = new FlowCookies(keys, this.cookies, clock)
+    this.outcome = new OutcomeCookie(keys, this.cookies, clock, this.id)
     this.completions = new Completions(this.id, store, keys, clock)
+    this.pendingLinks = new PendingLinks(this.id, store, keys, this.cookies, clock)
     this.declaredScopes = new Set([...options.scopes, ...options.optionalScopes])
   }
 
@@ -68,6 +72,11 @@ export class Client {
     return this.publicPrefix + this.options.authorizePath
   }
 
+  /** Where a person confirms an account, as Fastify knows it. */
+  get confirmPath(): string {
+    return `${this.options.callbackPath.replace(/\/$/, '')}/confirm`
+  }
+
   /**
    * Where the provider sends people back to. Taken from the options; from the request only on this very machine.
    *
@@ -93,7 +102,7 @@ export class Client {
    */
   returnUrl(...candidates: readonly unknown[]): string {
     const { authorizePath, callbackPath, logoutPath } = this.options
-    const own = [authorizePath, callbackPath, logoutPath]
+    const own = [authorizePath, callbackPath, logoutPath, this.confirmPath]
     const avoid = [...own, ...own.map((path) => this.publicPrefix + path)]
     for (const candidate of candidates) {
       const path = parseReturnUrl(candidate, avoid)

@@ -144,6 +144,15 @@ export const AccountMismatchError = define(
   403,
   'Another account was used than the one that is connected. Nothing was changed.',
 )
+/**
+ * With `userKey`: an account that is new to this user, from a flow that another site may have begun. Nothing is stored before
+ * the person confirms it: `details` has `account`, and `confirmUrl` and `_csrf` for the form that does.
+ */
+export const ConfirmationRequiredError = define(
+  'CONFIRMATION_REQUIRED',
+  403,
+  'This account is not connected yet, and it was not this site that had you connect it. Go on only if the account is yours and you want that.',
+)
 /** The provider cannot be reached or is failing. What is stored is kept. */
 export const ProviderUnavailableError = define(
   'PROVIDER_UNAVAILABLE',

@@ -17,6 +17,7 @@ export {
   type GuardConfig,
   handleAuthorize,
   handleCallback,
+  handleConfirm,
   type OAuth2Client,
 } from './plugin.js'
 export type {

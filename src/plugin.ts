@@ -13,6 +13,7 @@ import { parseScopes, type ScopeInput } from './provider/scopes.js'
 import { resolveOptions } from './resolve-options.js'
 import { authorize } from './routes/authorize.js'
 import { callback } from './routes/callback.js'
+import { confirm } from './routes/confirm.js'
 import { logout } from './routes/logout.js'
 import { registerRoutes } from './routes/register.js'
 
@@ -30,6 +31,8 @@ export interface OAuth2Client {
   readonly authorizePath: string
   readonly callbackPath: string
   readonly logoutPath: string
+  /** With `userKey`: where people confirm an account. See {@link handleConfirm}. */
+  readonly confirmPath: string
   /** {@link requireOAuth} of this client. */
   requireOAuth(scopes?: ScopeInput, options?: Omit<GuardOptions, 'client'>): Guard
   /** {@link oauthAware} of this client. */
@@ -125,6 +128,27 @@ export async function deleteUser(
   return outcomes
 }
 
+/**
+ * Answers the form in which a person confirms an account, with `userKey` and `routes: false`: a POST to `confirmPath`, as a form
+ * is sent (`@fastify/formbody` reads it).
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { callbackRouteOptions, handleConfirm } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * app.post('/oauth2callback/confirm', callbackRouteOptions, (request, reply) => handleConfirm(request, reply))
+ * ```
+ */
+export async function handleConfirm(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { client = 'oauth2' }: { readonly client?: string } = {},
+): Promise<FastifyReply> {
+  return confirm(clientOf(request, client), request, reply)
+}
+
 /** The same options, also from variables that may not be set: `clientSecret: process.env.CLIENT_SECRET`. */
 type Settable<T> = { readonly [K in keyof T]: T[K] | undefined }
 
@@ -154,6 +178,7 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
     authorizePath: options.authorizePath,
     callbackPath: options.callbackPath,
     logoutPath: options.logoutPath,
+    confirmPath: client.confirmPath,
     requireOAuth(scopes, guardOptions) {
       client.declare(parseScopes(scopes, 'requireOAuth(scopes)'))
       return requireOAuth(scopes, { ...guardOptions, client: name })
@@ -180,7 +205,14 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
 
   guardDeclaredRoutes(fastify, client)
   if (options.routes) {
-    fastify.register(registerRoutes, { client, authorize, callback, logout })
+    fastify.register(registerRoutes, { client, authorize, callback, confirm, logout })
+  } else if (options.userKey) {
+    fastify.addHook('onReady', async () => {
+      if (fastify.hasRoute({ method: 'POST', url: client.confirmPath })) return
+      fastify.log.warn(
+        `${name}: nobody can confirm an account without a route POST ${client.confirmPath} that calls handleConfirm`,
+      )
+    })
   }
   // A key that records still need is missed now, and not by one user after the other.
   fastify.addHook('onReady', async () => client.manager.registry?.checkAtStart(options.keys, fastify.log))

@@ -123,7 +123,7 @@ async function aware(client: Client, request: FastifyRequest, reply: FastifyRepl
 
 function isOwnRoute(client: Client, { routeOptions: { config, url } }: FastifyRequest): boolean {
   const own = (config as { [kOwnRoute]?: true } | undefined)?.[kOwnRoute] === true
-  return own || (!client.options.routes && url === client.options.callbackPath)
+  return own || (!client.options.routes && (url === client.options.callbackPath || url === client.confirmPath))
 }
 
 /** Ends a hook that has sent an answer. Returned, always: a hook that sends and does not say so lets the handler run. */

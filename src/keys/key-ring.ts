@@ -7,7 +7,7 @@ import { FlattenedEncrypt, flattenedDecrypt } from 'jose'
 import { CredentialsUnreadableError, OptionError, type UnreadableReason } from '../errors.js'
 
 /** What a sealed value is for. Each purpose has a key of its own, so that no value can stand in for another kind. */
-export type Purpose = 'flow' | 'ticket' | 'outcome' | 'credentials' | 'revocation' | 'xsrf'
+export type Purpose = 'flow' | 'ticket' | 'outcome' | 'pending' | 'credentials' | 'revocation' | 'xsrf'
 
 /** Why a sealed value could not be opened. */
 export class UnsealError extends Error {

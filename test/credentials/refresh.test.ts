@@ -798,7 +798,7 @@ describe('what happens while a refresh is under way', () => {
       },
     }
     const { app, browser, url } = await signedIn({ storage })
-    const vault = app.oauth2[kClient].vaultOf('sub-alice')
+    const vault = app.oauth2[kClient].manager.vaultOf('sub-alice')
     const { record, generation } = (await vault.read())!
     const account = { ...record.accounts[0]!, attempt: { id: 'of-the-other-process', hash: 'of its token' } }
     await vault.write({ ...record, accounts: [account] }, generation)
