@@ -1,0 +1,128 @@
+/** An app of its own process, started by `app-process.ts`, which sends it commands. */
+import cookie from '@fastify/cookie'
+import session from '@fastify/session'
+import Fastify from 'fastify'
+import oauth2Client, { type CredentialStore, Credentials, requireOAuth } from '../../src/index.js'
+import { kClient } from '../../src/lookup.js'
+import type { Answer, AppTask, Commands, DeathPoint } from './app-process.js'
+import { openStore } from './shared-store.js'
+
+const task = JSON.parse(process.argv[3] as string) as AppTask
+const opened = await openStore(task.store)
+/** What the world looks like to this process; commands change it. */
+const world = { ahead: 0, aged: 0, leases: 'kept', dieAt: undefined as DeathPoint | undefined, puts: 0 }
+
+function dieAt(...points: DeathPoint[]): void {
+  if (world.dieAt !== undefined && points.includes(world.dieAt)) process.kill(process.pid, 'SIGKILL')
+}
+
+/** Nothing is held by it. */
+const overAlready = { renew: async () => false, release: async () => {} }
+
+/** The real store, with deaths, and a clock that can be moved on. */
+function watchedStore(inner: CredentialStore): CredentialStore & Required<Pick<CredentialStore, 'lock'>> {
+  return {
+    async lock(key, ttl) {
+      dieAt('before the lock')
+      if (world.leases === 'expired') return overAlready
+      // Leases of the dead end when the store's clock moves on.
+      return (await inner.lock?.(key, ttl)) ?? (world.aged > 0 ? overAlready : undefined)
+    },
+    async get(key) {
+      const stored = await inner.get(key)
+      return stored && { ...stored, age: (stored.age ?? 0) + world.aged }
+    },
+    async put(key, value, expected) {
+      world.puts += 1
+      // A refresh writes its claim first, and then what it got.
+      if (world.puts === 1) dieAt('before the lock', 'holding the lock')
+      else dieAt('before the write')
+      const written = await inner.put(key, value, expected)
+      if (world.puts === 1) dieAt('claim written')
+      else dieAt('after the write')
+      return written
+    },
+    delete: (key, expected) => inner.delete(key, expected),
+  }
+}
+
+async function watchedFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  dieAt('before the request')
+  const response = await fetch(input, init)
+  if (world.dieAt !== 'answer received') return response
+  await response.arrayBuffer()
+  dieAt('answer received')
+  return response
+}
+
+const store = watchedStore(opened.store)
+const { lock } = store
+
+const app = Fastify()
+app.register(cookie)
+app.register(session, { secret: 'session-secret-that-is-long-enough-for-everyone', cookie: { secure: false } })
+app.register(oauth2Client, {
+  ...task.provider,
+  scopes: [],
+  timeout: task.timeout ?? 10_000,
+  storage: store,
+  encryptionKeys: 'encryption-key-of-all-processes-of-this-test',
+  userKey: ({ headers }) => headers['x-user'] as string | undefined,
+  fetch: watchedFetch,
+  clock: () => Date.now() + world.ahead,
+})
+app.get('/token', { onRequest: requireOAuth() }, async ({ oauth2 }) => (await oauth2.getAccessToken()).token)
+
+async function request(user: string, headers: Record<string, string> = {}): Promise<Answer> {
+  const response = await app.inject({ url: '/token', headers: { host: 'localhost', 'x-user': user, ...headers } })
+  return { status: response.statusCode, body: response.body, headers: response.headers }
+}
+
+const commands: Commands = {
+  prepare: () => opened.prepare(),
+  remove: () => opened.remove(),
+  async adopt({ user, accessToken, refreshToken }) {
+    const stored = await app.oauth2.user(user)
+    await stored.adopt(new Credentials({ accessToken, refreshToken, expiresAt: Date.now() - 60_000, userId: user }))
+  },
+  async change({ locks, ...changes }) {
+    Object.assign(world, changes, { puts: 0 })
+    // Without the member, as stores that have none.
+    if (locks === true) store.lock = lock
+    if (locks === false) delete (store as CredentialStore).lock
+  },
+  async storm({ user, requests, at }) {
+    // Everybody starts at the same moment, whenever the message came.
+    while (Date.now() < at) await new Promise((resolve) => setImmediate(resolve))
+    const answers = await Promise.all(Array.from({ length: requests }, () => request(user)))
+    const counts: Record<string, number> = {}
+    for (const { status, body } of answers) {
+      const said = `${status} ${body}`
+      counts[said] = (counts[said] ?? 0) + 1
+    }
+    return counts
+  },
+  request: ({ user, headers }) => request(user, headers),
+  async stored({ user }) {
+    const [account] = (await app.oauth2.user(user)).accounts()
+    const record = (await app.oauth2[kClient].vaultOf(user).read())?.record.accounts[0]
+    return { status: account?.status, reason: record?.dead }
+  },
+  async close() {
+    await app.close()
+    await opened.close()
+  },
+}
+
+process.on('message', async ({ id, name, options }: { id: number; name: keyof Commands; options: never }) => {
+  try {
+    process.send?.({ id, result: await commands[name](options) })
+  } catch (error) {
+    process.send?.({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+  }
+  if (name === 'close') process.disconnect()
+})
+// Whoever started this is gone.
+process.on('disconnect', () => process.exit())
+await app.ready()
+process.send?.({ id: 0 })
