@@ -10,7 +10,20 @@ import { openStore } from './shared-store.js'
 const task = JSON.parse(process.argv[3] as string) as AppTask
 const opened = await openStore(task.store)
 /** What the world looks like to this process; commands change it. */
-const world = { ahead: 0, aged: 0, leases: 'kept', dieAt: undefined as DeathPoint | undefined, puts: 0 }
+const world = {
+  ahead: 0,
+  leases: 'kept',
+  dieAt: undefined as DeathPoint | undefined,
+  puts: 0,
+  /** For these users the store's clock moved on, by so many milliseconds. */
+  aged: new Map<string, number>(),
+}
+
+/** Keys of the store hold the user's. */
+function ageOf(key: string): number {
+  for (const [user, ms] of world.aged) if (key.includes(user)) return ms
+  return 0
+}
 
 function dieAt(...points: DeathPoint[]): void {
   if (world.dieAt !== undefined && points.includes(world.dieAt)) process.kill(process.pid, 'SIGKILL')
@@ -24,13 +37,14 @@ function watchedStore(inner: CredentialStore): CredentialStore & Required<Pick<C
   return {
     async lock(key, ttl) {
       dieAt('before the lock')
-      if (world.leases === 'expired') return overAlready
+      if (world.leases === 'failing') throw new Error('no leases today')
+      if (world.leases === 'over at once') return overAlready
       // Leases of the dead end when the store's clock moves on.
-      return (await inner.lock?.(key, ttl)) ?? (world.aged > 0 ? overAlready : undefined)
+      return (await inner.lock?.(key, ttl)) ?? (ageOf(key) > 0 ? overAlready : undefined)
     },
     async get(key) {
       const stored = await inner.get(key)
-      return stored && { ...stored, age: (stored.age ?? 0) + world.aged }
+      return stored && { ...stored, age: (stored.age ?? 0) + ageOf(key) }
     },
     async put(key, value, expected) {
       world.puts += 1
@@ -103,6 +117,14 @@ const commands: Commands = {
     return counts
   },
   request: ({ user, headers }) => request(user, headers),
+  async moveOn({ user, ms }) {
+    world.aged.set(user, ms)
+  },
+  async renew({ user }) {
+    const stored = await app.oauth2.user(user)
+    const { token: rejected } = await stored.getAccessToken()
+    return (await stored.getAccessToken({ rejected })).token
+  },
   async stored({ user }) {
     const [account] = (await app.oauth2.user(user)).accounts()
     const record = (await app.oauth2[kClient].vaultOf(user).read())?.record.accounts[0]

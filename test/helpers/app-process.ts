@@ -37,17 +37,19 @@ export interface Commands {
   change(options: {
     /** Milliseconds by which this process's clock is ahead: access tokens expire by that. */
     ahead?: number
-    /** Milliseconds by which the store's clock moved on. */
-    aged?: number
     /** Whether the store has locks. */
     locks?: boolean
-    /** Whether leases last as long as they were asked for, or are over at once. */
-    leases?: 'kept' | 'expired'
+    /** What leases are worth, where there are locks. */
+    leases?: 'kept' | 'over at once' | 'failing'
     dieAt?: DeathPoint
   }): Promise<void>
   /** That many requests at the moment `at`; what they were answered, and how often. */
   storm(options: { user: string; requests: number; at: number }): Promise<Record<string, number>>
   request(options: { user: string; headers?: Record<string, string> }): Promise<Answer>
+  /** For one user, the store's clock moves on by that many milliseconds. */
+  moveOn(options: { user: string; ms: number }): Promise<void>
+  /** Has the access token replaced though it works; resolves to the new one. */
+  renew(options: { user: string }): Promise<string>
   stored(options: { user: string }): Promise<{ status: string | undefined; reason: string | undefined }>
   close(): Promise<void>
 }

@@ -36,7 +36,7 @@ function storms(shared: SharedStore): void {
     await all[0]!.tell('prepare')
   })
   afterEach(async () => {
-    await Promise.all(all.map((app) => app.tell('change', { ahead: 0 })))
+    await Promise.all(all.map((app) => app.tell('change', { ahead: 0, leases: 'kept' })))
   })
   afterAll(async () => {
     await all[0]?.tell('remove')
@@ -91,5 +91,11 @@ function storms(shared: SharedStore): void {
       provider.delay = [300, 1_000]
       await storm(await newCredential(), all, REQUESTS)
     })
+  })
+
+  test.each(['over at once', 'failing'] as const)('leases are %s, and the provider takes its time', async (leases) => {
+    await Promise.all(all.map((app) => app.tell('change', { locks: true, leases })))
+    provider.delay = [500, 600]
+    for (let run = 0; run < 3; run += 1) await storm(await newCredential(), all, 10)
   })
 }
