@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import {
   type AppProcess,
   type AppProcesses,
@@ -43,6 +43,9 @@ const steps: readonly Step[] = [
   { death: 'before the write', sent: 1, left: 'lost' },
   { death: 'after the write', sent: 1, left: 'done' },
 ]
+
+// They mostly wait.
+vi.setConfig({ maxConcurrency: 12 })
 
 let apps: AppProcesses
 let provider: StrictProvider

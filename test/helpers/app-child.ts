@@ -1,11 +1,9 @@
 /** An app of its own process, started by `app-process.ts`, which sends it commands. */
-import cookie from '@fastify/cookie'
-import session from '@fastify/session'
-import Fastify from 'fastify'
-import oauth2Client, { type CredentialStore, Credentials, requireOAuth } from '../../src/index.js'
+import type { CredentialStore } from '../../src/index.js'
 import { kClient } from '../../src/lookup.js'
-import type { Answer, AppTask, Commands, DeathPoint } from './app-process.js'
+import type { AppTask, Commands, DeathPoint } from './app-process.js'
 import { openStore } from './shared-store.js'
+import { startUserApp } from './user-app.js'
 
 const task = JSON.parse(process.argv[3] as string) as AppTask
 const opened = await openStore(task.store)
@@ -72,33 +70,16 @@ async function watchedFetch(input: string | URL | Request, init?: RequestInit): 
 const store = watchedStore(opened.store)
 const { lock } = store
 
-const app = Fastify()
-app.register(cookie)
-app.register(session, { secret: 'session-secret-that-is-long-enough-for-everyone', cookie: { secure: false } })
-app.register(oauth2Client, {
-  ...task.provider,
-  scopes: [],
+const { app, adopt, request } = await startUserApp(task.provider, store, {
   timeout: task.timeout ?? 10_000,
-  storage: store,
-  encryptionKeys: 'encryption-key-of-all-processes-of-this-test',
-  userKey: ({ headers }) => headers['x-user'] as string | undefined,
   fetch: watchedFetch,
   clock: () => Date.now() + world.ahead,
 })
-app.get('/token', { onRequest: requireOAuth() }, async ({ oauth2 }) => (await oauth2.getAccessToken()).token)
-
-async function request(user: string, headers: Record<string, string> = {}): Promise<Answer> {
-  const response = await app.inject({ url: '/token', headers: { host: 'localhost', 'x-user': user, ...headers } })
-  return { status: response.statusCode, body: response.body, headers: response.headers }
-}
 
 const commands: Commands = {
   prepare: () => opened.prepare(),
   remove: () => opened.remove(),
-  async adopt({ user, accessToken, refreshToken }) {
-    const stored = await app.oauth2.user(user)
-    await stored.adopt(new Credentials({ accessToken, refreshToken, expiresAt: Date.now() - 60_000, userId: user }))
-  },
+  adopt,
   async change({ locks, ...changes }) {
     Object.assign(world, changes, { puts: 0 })
     // Without the member, as stores that have none.
@@ -146,5 +127,4 @@ process.on('message', async ({ id, name, options }: { id: number; name: keyof Co
 })
 // Whoever started this is gone.
 process.on('disconnect', () => process.exit())
-await app.ready()
 process.send?.({ id: 0 })

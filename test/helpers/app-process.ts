@@ -2,6 +2,7 @@
 import { compileSources, type Ended, ended } from './processes.js'
 import type { StoreTask } from './shared-store.js'
 import type { StrictProvider } from './strict-provider.js'
+import type { Answer, UserApp } from './user-app.js'
 
 export interface AppTask {
   readonly provider: StrictProvider['options']
@@ -20,20 +21,13 @@ export type DeathPoint =
   | 'before the write'
   | 'after the write'
 
-export interface Answer {
-  readonly status: number
-  readonly body: string
-  readonly headers: Readonly<Record<string, unknown>>
-}
-
 /** What a process does when told. */
 export interface Commands {
   /** Makes the tables. */
   prepare(): Promise<void>
   /** Removes the tables. */
   remove(): Promise<void>
-  /** Stores credentials whose access token has expired. */
-  adopt(options: { user: string; accessToken: string; refreshToken: string }): Promise<void>
+  adopt: UserApp['adopt']
   change(options: {
     /** Milliseconds by which this process's clock is ahead: access tokens expire by that. */
     ahead?: number
