@@ -204,7 +204,7 @@ describeEachSession((variant) => {
       expect((await browser.goto(page.url, { ...as('other'), from: EVIL })).status).toBe(403)
       expect((await browser.submit(page, 0, {}, as(''))).status).toBe(401)
       const stranger = new Browser()
-      await stranger.goto(`${url}/accounts`, VICTIM)
+      await stranger.goto(`${url}/token`, VICTIM)
       expect((await stranger.submit(page, 0, {}, VICTIM)).status).toBe(403)
       expect((await stranger.goto(page.url, lured)).status).toBe(400)
       for (const user of ['victim', 'other']) expect(await started.accounts(browser, user)).toEqual([])
@@ -397,7 +397,7 @@ describe('N3: what counts as begun on another site', () => {
     expect(browser.cookies().filter(({ name }) => name.includes('flow.'))).toEqual([])
   })
 
-  test('consent that is asked for again on the way', async () => {
+  test.each([true, false])('consent that is asked for again on the way: begun elsewhere %s', async (elsewhere) => {
     const started = await start({
       client: {
         offline: 'required',
@@ -408,12 +408,14 @@ describe('N3: what counts as begun on another site', () => {
         },
       },
     })
+    const { browser, url } = started
     const before = server.tokenRequests.length
-    const page = await lure(started)
-    expect(page.chain.filter(({ url }) => url.includes('/oauth2callback')).length).toBe(2)
-    expectQuestion(page)
-    const connected = await started.browser.submit(page, 0, {}, VICTIM)
-    expect(connected.json()).toEqual(['sub-mallory'])
+    const from = elsewhere ? EVIL : `${url}/`
+    const page = await browser.goto(`${url}/oauth2authorize?return_url=/accounts`, { ...VICTIM, from })
+    expect(page.chain.filter((hop) => hop.url.includes('/oauth2callback')).length).toBe(2)
+    if (elsewhere) expectQuestion(page)
+    const end = elsewhere ? await browser.submit(page, 0, {}, VICTIM) : page
+    expect(end.json()).toEqual(['sub-mallory'])
   })
 
   test('a page of ours with a way on, which another site sent the person to', async () => {

@@ -3,7 +3,6 @@
  * provider comes when is chosen by fast-check, which prints what it chose, and its seed, when the property fails.
  * `INTERLEAVINGS` sets how many are tried with each store.
  */
-import { setImmediate as macrotask } from 'node:timers/promises'
 import fc, { type Scheduler } from 'fast-check'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { CredentialStore } from '../../src/index.js'
@@ -11,6 +10,7 @@ import { memoryStore } from '../../src/storage/memory.js'
 import { openStore } from '../helpers/shared-store.js'
 import { file, type SharedStore, serverStores, sqlite } from '../helpers/shared-stores.js'
 import { StrictProvider } from '../helpers/strict-provider.js'
+import { inTurn, interleave, order } from '../helpers/turns.js'
 import { startUserApp, type UserApp } from '../helpers/user-app.js'
 
 /** Turn by turn, a database has to flush each write to the disk before the next one: there, a thousand take a minute. */
@@ -23,51 +23,10 @@ const INTERLEAVINGS: Readonly<Record<string, number>> = {
   'a file': 100,
 }
 
-/** Whoever decides what happens next. */
-const turns = vi.hoisted(() => ({ next: async (_what: string): Promise<unknown> => undefined }))
 // Waiting for others takes a turn instead of time.
-vi.mock(import('node:timers/promises'), async (original) => {
-  const real = await original()
-  const setTimeout = async (_ms?: number, value?: unknown) => {
-    await turns.next('wait')
-    return value
-  }
-  return { ...real, setTimeout: setTimeout as typeof real.setTimeout }
-})
-
-/** Operations that are under way and need no turn to end. */
-const busy = new Set<Promise<unknown>>()
-function counted<T>(use: () => Promise<T>): Promise<T> {
-  const operation = use().finally(() => busy.delete(operation))
-  busy.add(operation)
-  return operation
-}
-
-/** When an operation takes effect is one thing, and when it is known is another. */
-async function inTurn<T>(what: string, use: () => Promise<T>): Promise<T> {
-  await turns.next(`${what}: now`)
-  try {
-    return await counted(use)
-  } finally {
-    await turns.next(`${what}: known`)
-  }
-}
-
-/** Resolves when everybody waits for a turn: only then is there a choice whose it is. */
-async function everybodyWaits(): Promise<void> {
-  for (let quiet = 0; quiet < 5; quiet += 1) {
-    await macrotask()
-    if (busy.size === 0) continue
-    quiet = 0
-    await Promise.allSettled(busy)
-  }
-}
-
-// Records are sealed and opened by other threads.
-for (const name of ['encrypt', 'decrypt', 'importKey'] as const) {
-  const original = crypto.subtle[name].bind(crypto.subtle) as (...args: unknown[]) => Promise<never>
-  vi.spyOn(crypto.subtle, name).mockImplementation((...args: unknown[]) => counted(() => original(...args)))
-}
+vi.mock(import('node:timers/promises'), async (original) =>
+  (await import('../helpers/turns.js')).withoutTime(await original()),
+)
 
 const places: (Omit<SharedStore, 'create'> & {
   open(): Promise<{ store: CredentialStore; close(): Promise<void> }>
@@ -118,7 +77,6 @@ for (const { name, describe, open } of places) {
       )
     })
     afterAll(async () => {
-      turns.next = async () => undefined
       await Promise.all(apps.map(({ app }) => app.close()))
       await place.close()
     })
@@ -129,20 +87,18 @@ for (const { name, describe, open } of places) {
     ): Promise<void> {
       users += 1
       const user = `user-${users}`
-      turns.next = async () => undefined
       const family = provider.authorize(user)
       await apps[0]!.adopt(family)
       const sent = provider.received.length
 
-      turns.next = (what) => scheduler.schedule(Promise.resolve(), what)
-      const all = operations.map(async ([kind, index]) => {
-        const { app, request } = apps[index] as UserApp
-        await turns.next(`${index === 0 ? 'a' : 'b'} ${kind}`)
-        if (kind === 'request') return (await request(user)).status
-        return (await (await app.oauth2.user(user)).revoke()).remote
-      })
-      const outcomes = await scheduler.waitFor(Promise.all(all))
-      turns.next = async () => undefined
+      const outcomes = await interleave<unknown>(
+        scheduler,
+        operations.map(([kind, index]) => async () => {
+          const { app, request } = apps[index] as UserApp
+          if (kind === 'request') return (await request(user)).status
+          return (await (await app.oauth2.user(user)).revoke()).remote
+        }),
+      )
 
       for (const [index, outcome] of outcomes.entries()) {
         const possible = operations[index]?.[0] === 'request' ? [200, 401] : ['revoked', 'unsupported']
@@ -159,10 +115,6 @@ for (const { name, describe, open } of places) {
       expect(await place.store.get(`user/oauth2/${user}`)).toBeUndefined()
     }
 
-    const act = async (turn: () => Promise<void>) => {
-      await turn()
-      await everybodyWaits()
-    }
     const operation = fc.tuple(fc.constantFrom('request' as const, 'revoke' as const), fc.constantFrom(0, 1))
     const operations = fc
       .array(operation, { maxLength: 3 })
@@ -174,7 +126,7 @@ for (const { name, describe, open } of places) {
 
     const numRuns = Number(process.env.INTERLEAVINGS ?? INTERLEAVINGS[name])
     test(`nothing is left after a revocation, in ${numRuns} interleavings`, { timeout: 180_000 }, async () => {
-      await fc.assert(fc.asyncProperty(fc.scheduler({ act }), operations, interleaved), { numRuns })
+      await fc.assert(fc.asyncProperty(order(), operations, interleaved), { numRuns })
     })
   })
 }
