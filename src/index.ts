@@ -3,6 +3,7 @@ export { Credentials, type CredentialsFields } from './credentials/credentials.j
 export type { DeletedUser, DeleteUserOptions } from './credentials/delete-user.js'
 export { CredentialManager, type CredentialManagerOptions } from './credentials/manager.js'
 export type { Claims, ReauthorizationReason } from './credentials/record.js'
+export type { AccountStatus } from './credentials/refresh-state.js'
 export type { SweepOptions, SweepReport } from './credentials/sweep.js'
 export type { ConnectedAccount, Revoked, UserOAuth2 } from './credentials/user.js'
 export * from './errors.js'

@@ -7,8 +7,8 @@ import { type AccessToken, authorizedFetch, type TokenSource } from './authorize
 import { adoptCredentials, removeAccount } from './changes.js'
 import { type Credentials, credentialsOf } from './credentials.js'
 import type { CredentialManager } from './manager.js'
-import { type Account, accountOf, type Claims } from './record.js'
-import { isLive } from './refresh-state.js'
+import { type Account, accountOf, type Claims, type ReauthorizationReason } from './record.js'
+import { type AccountStatus, isLive, statusOf } from './refresh-state.js'
 import type { Snapshot, Vault } from './vault.js'
 
 /** A connected account, without its secrets. */
@@ -19,7 +19,16 @@ export interface ConnectedAccount {
   readonly scopes: readonly string[]
   /** Scopes that were asked for and not granted. */
   readonly declined: readonly string[]
-  readonly status: 'active' | 'needs_reauthorization'
+  /**
+   * `refreshing`: somebody is about to get a new access token. `in_doubt`: somebody tried, and what came of it is not known;
+   * it is tried again when that is safe. `needs_reauthorization`: only the person can help. The access token may work in any of
+   * the first three.
+   */
+  readonly status: AccountStatus
+  /** With `needs_reauthorization`: what the provider said, or that it never said enough to go on. */
+  readonly reason?: ReauthorizationReason
+  /** Milliseconds since the epoch: when the access token was obtained. */
+  readonly obtainedAt: number
   /** Milliseconds since the epoch of the access token's expiry; `undefined` when unknown. */
   readonly expiresAt: number | undefined
   /** Whether access lasts beyond the access token. */
@@ -111,7 +120,9 @@ export class UserOAuth2 implements TokenSource {
       email: account.email ?? null,
       scopes: account.tokens.scopes,
       declined: account.declined,
-      status: account.dead || !isUsable(account, now) ? 'needs_reauthorization' : 'active',
+      status: statusOf(account, this.snapshot?.age, now),
+      ...(account.dead && { reason: account.dead }),
+      obtainedAt: account.tokens.obtainedAt,
       expiresAt: account.tokens.expiresAt,
       refreshable: !account.dead && account.tokens.refreshToken !== undefined,
     }))
