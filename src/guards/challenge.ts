@@ -15,6 +15,7 @@ import {
   ScopeDeclinedError,
   UserRequiredError,
 } from '../errors.js'
+import { publish } from '../events.js'
 import type { RequestOAuth2 } from '../request.js'
 import { rememberCause } from '../session/cause.js'
 import { startFlow } from '../session/start-flow.js'
@@ -30,6 +31,12 @@ export async function challenge(
   oauth2: RequestOAuth2,
   needed: readonly string[],
 ): Promise<FastifyReply> {
+  publish('guard-refused', () => ({
+    client: client.name,
+    user: oauth2.user,
+    code: error.code,
+    route: request.routeOptions.url,
+  }))
   const person = isNavigation(request)
   // On the authorize route, which nobody wants to come back to, it is where that one was to lead.
   const { return_url: beyond } = (request.query ?? {}) as { readonly return_url?: unknown }

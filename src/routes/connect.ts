@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
 import { mergeGrant } from '../credentials/changes.js'
+import { credentialsOf } from '../credentials/credentials.js'
 import { type Account, accountOf, type CredentialRecord, withAccount } from '../credentials/record.js'
 import { AccountMismatchError, NoRefreshTokenError, OptionError } from '../errors.js'
 import type { Authorized } from '../options.js'
@@ -49,7 +50,7 @@ export async function connectAccount(
   const { provider } = options
   const link = client.linkOf(request)
   const fresh: CredentialRecord = { v: 1, issuer: provider.issuer, clientId: provider.clientId, accounts: [account] }
-  const credentials = client.credentialsOf(fresh, account)
+  const credentials = credentialsOf(fresh, account)
   const user = await userFor(client, request, flow, account, credentials)
   checkSwitch(client, request, flow, link?.user, user)
 
@@ -73,13 +74,13 @@ export async function connectAccount(
   const known = link?.user === user ? link : undefined
   const linkId = known?.id ?? randomBytes(16).toString('base64url')
   if (options.store) {
-    const vault = client.vaultOf(user)
-    const record = (await client.manager.update(vault, change)) as CredentialRecord
+    const vault = client.manager.vaultOf(user)
+    const record = (await client.manager.keeper.update(vault, change)) as CredentialRecord
     const stored = accountOf(record, account.id) as Account
-    client.manager.announce(vault, 'authorized', stored)
+    client.manager.keeper.announce(vault, 'authorized', stored)
     return {
       completion: { user, linkId },
-      authorized: { credentials: client.credentialsOf(record, stored), claims: account.claims },
+      authorized: { credentials: credentialsOf(record, stored), claims: account.claims },
     }
   }
   const slot = { id: linkId, encrypted: isEncrypted(request) }
@@ -90,7 +91,7 @@ export async function connectAccount(
   const stored = accountOf(record, account.id) as Account
   return {
     completion: { user, linkId, credentials: await client.sessionStorage.seal(slot, record) },
-    authorized: { credentials: client.credentialsOf(record, stored), claims: account.claims },
+    authorized: { credentials: credentialsOf(record, stored), claims: account.claims },
   }
 }
 

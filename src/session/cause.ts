@@ -15,12 +15,14 @@ const LIFETIME = 3_600
  * `none` is an address that was typed or pasted, a bookmark, or a link in a program that is no browser: no page can cause
  * that. `same-site` is another host of the domain, which may be anybody's. Browsers that send no such header (those of before
  * 2023, and all of them over plain HTTP) send a referrer, and where that says nothing either, nothing proves that it was us.
+ * Programs send none of it, and no page can lead them anywhere: it takes a browser, and each of those says "Mozilla".
  */
 export function causedElsewhere(client: Client, request: FastifyRequest): boolean {
   if (client.cookies.get(request, nameOf(client)) !== undefined) return true
   const site = request.headers['sec-fetch-site']
   if (site !== undefined) return site !== 'same-origin' && site !== 'none'
-  const { referer = '' } = request.headers
+  const { referer, 'user-agent': agent = '' } = request.headers
+  if (referer === undefined) return agent.startsWith('Mozilla/')
   try {
     return new URL(referer).origin !== new URL(client.redirectUri(request)).origin
   } catch {

@@ -372,6 +372,7 @@ describe('N3: what counts as begun on another site', () => {
     ['a word that nobody knows yet', true, { 'sec-fetch-site': 'same-planet' }],
     ['a referrer of ours cannot outweigh it', true, { 'sec-fetch-site': 'cross-site', referer: '$/files' }],
     ['an old browser, from a page of ours', false, { ...old, referer: '$/files' }],
+    ['a program that is no browser', false, { ...old, 'user-agent': 'undici' }],
     ['an old browser, from another site', true, { ...old, referer: EVIL }],
     ['an old browser, from a site that looks like ours', true, { ...old, referer: '$.evil.example/' }],
     ['an old browser, from a site that hides', true, { ...old }],
