@@ -1,16 +1,23 @@
 /**
- * When a refresh token may be sent: a pure function over what is stored, so that it can be checked on its own.
+ * Every decision of a refresh, as pure functions over what is stored and what was answered. `refresher.ts` carries them
+ * out, `refreshed.ts` says what the account looks like afterwards, and a test runs them through every interleaving of
+ * several processes.
  *
  * The record is its own journal. A process writes `attempt` with compare-and-set before it sends the refresh token, so at
  * most one process sends it while that one lives. What happens when it dies is decided here too.
  */
+import { createHash } from 'node:crypto'
+import { isWellFormedToken, type TokenSet } from '../flows/token-set.js'
+import type { FailureKind } from '../provider/failure.js'
 import type { RotationProfile } from '../provider/preset.js'
-import type { Account } from './record.js'
+import type { Account, ReauthorizationReason, RefreshAttempt } from './record.js'
 
 /** Milliseconds after which an attempt without result is taken for abandoned. */
 export const ABANDONED_AFTER = 30_000
 /** Milliseconds between two looks at an abandoned attempt: a record that was only just written is not one. */
 export const SECOND_LOOK_AFTER = 2_000
+/** Milliseconds for which a claim is good: whoever was suspended for longer cannot know that it still holds. */
+export const CLAIM_LIFETIME = 2_000
 
 /** What there is to know besides the account itself. */
 export interface RefreshContext {
@@ -49,4 +56,108 @@ export function decideRefresh(account: Account, context: RefreshContext): Refres
   // even one that should be renewed soon, has not reached its end.
   const lasting = context.rotation === 'strict' && isLive(account, context.now)
   return abandoned && !lasting ? 'take_over' : 'wait'
+}
+
+/** What a claim writes: the account with an attempt at its refresh token, in the place of an abandoned one. */
+export function claim(account: Account, id: string): Claim {
+  return { ...account, attempt: { id, hash: hashToken(account.tokens.refreshToken as string) } }
+}
+
+/** An account with the attempt of whoever holds it. */
+export type Claim = Account & { readonly attempt: RefreshAttempt }
+
+/** Whether a claim may still be used, by a clock that never goes back. Counted from before it was written. */
+export function claimStands(startedAt: number, now: number): boolean {
+  return now - startedAt <= CLAIM_LIFETIME
+}
+
+/** What came back for a refresh token. */
+export type RefreshAnswer =
+  | { readonly tokens: TokenSet }
+  /** `rotated`: the refresh token in the answer, whatever else was wrong with it. */
+  | { readonly failure: FailureKind; readonly rotated?: unknown }
+
+/**
+ * - `tokens`: new ones
+ * - `rotated`: nothing but the new refresh token can be trusted
+ * - `dead`: the grant is over
+ * - `released`: nothing happened, anybody may try again
+ * - `in_doubt`: the refresh token may have been used up
+ */
+export type RefreshOutcome = Settled | { readonly kind: 'in_doubt' }
+
+/** An outcome that ends the attempt. */
+export type Settled =
+  | { readonly kind: 'tokens'; readonly tokens: TokenSet }
+  | { readonly kind: 'rotated'; readonly refreshToken: string }
+  | { readonly kind: 'dead'; readonly reason: ReauthorizationReason }
+  | { readonly kind: 'released' }
+
+/** What an answer means for the account that was claimed. */
+export function outcomeOf(
+  answer: RefreshAnswer,
+  account: Account,
+  { rotation, takeover }: { readonly rotation: RotationProfile['rotation']; readonly takeover: boolean },
+): RefreshOutcome {
+  if ('tokens' in answer) {
+    const { tokens } = answer
+    const another = tokens.claims !== undefined && tokens.claims.sub !== account.claims?.sub
+    return another ? { kind: 'dead', reason: 'identity_changed' } : { kind: 'tokens', tokens }
+  }
+  const { failure, rotated } = answer
+  if (failure === 'unusable' && isWellFormedToken(rotated) && rotated !== account.tokens.refreshToken) {
+    // Whatever is wrong with the rest of the answer, the old refresh token is gone and this is the new one.
+    return { kind: 'rotated', refreshToken: rotated }
+  }
+  if (failure === 'invalid_grant') {
+    return { kind: 'dead', reason: takeover && rotation !== 'none' ? 'lost_rotation' : 'refused' }
+  }
+  const unknown = failure === 'in_doubt' || failure === 'unusable'
+  return { kind: unknown && rotation !== 'none' ? 'in_doubt' : 'released' }
+}
+
+/** The token that an outcome brought and that exists nowhere else. */
+export function receivedToken(outcome: Settled): string | undefined {
+  if (outcome.kind === 'tokens') return outcome.tokens.refreshToken ?? outcome.tokens.accessToken
+  return outcome.kind === 'rotated' ? outcome.refreshToken : undefined
+}
+
+/**
+ * What to do when the outcome could not be written because somebody else wrote first.
+ *
+ * - `revoke`: the grant was revoked, and that wins: what was received must not stay alive unseen
+ * - `write`: over what was found; something else changed
+ * - `drop`: another authorization replaced the grant, or another process took over; what they write is newer
+ */
+export function afterLostWrite(
+  found: Account | undefined,
+  { attempt }: Claim,
+  outcome: Settled,
+): 'revoke' | 'write' | 'drop' {
+  if (!found) return 'revoke'
+  const { refreshToken } = found.tokens
+  const same = refreshToken !== undefined && hashToken(refreshToken) === attempt.hash
+  return same && (receivedToken(outcome) !== undefined || found.attempt?.id === attempt.id) ? 'write' : 'drop'
+}
+
+/**
+ * How an account is doing, for people to see. `refreshing` and `in_doubt` do not say that the access token is over.
+ *
+ * @param age milliseconds since the record was written, by the store's clock
+ * @param now milliseconds since the epoch: when given, an access token that is over and cannot be refreshed counts too
+ */
+export function statusOf(account: Account, age = 0, now?: number): AccountStatus {
+  if (account.dead) return 'needs_reauthorization'
+  if (account.tokens.refreshToken === undefined && now !== undefined && !isLive(account, now)) {
+    return 'needs_reauthorization'
+  }
+  if (!account.attempt) return 'active'
+  return age < ABANDONED_AFTER ? 'refreshing' : 'in_doubt'
+}
+
+export type AccountStatus = 'active' | 'refreshing' | 'in_doubt' | 'needs_reauthorization'
+
+/** How a journal names a refresh token without holding it. */
+export function hashToken(token: string): string {
+  return createHash('sha256').update(token).digest('base64url')
 }

@@ -1,13 +1,36 @@
 /** What becomes of an account when its refresh token was used: pure functions for `refresher.ts`. */
-import { createHash } from 'node:crypto'
 import type { TokenSet } from '../flows/token-set.js'
-import type { Provider } from '../provider/provider.js'
-import type { Account, ReauthorizationReason } from './record.js'
+import type { ScopeSet } from '../provider/scopes.js'
+import type { Account } from './record.js'
+import type { Claim, Settled } from './refresh-state.js'
+
+/**
+ * The account after a refresh.
+ *
+ * @param current what is stored by now; other fields of it may have changed since the claim
+ * @param claimed what was stored when the refresh token was sent
+ * @param now milliseconds since the epoch
+ */
+export function settle(current: Account, claimed: Claim, outcome: Settled, scopes: ScopeSet, now: number): Account {
+  const { attempt: _, ...free } = current
+  // An authorization that brought no refresh token of its own left this one in place: its other tokens are newer.
+  const superseded = current.tokens.accessToken !== claimed.tokens.accessToken
+  switch (outcome.kind) {
+    case 'tokens':
+      return superseded ? withRefreshToken(free, outcome.tokens.refreshToken) : merge(free, outcome.tokens, scopes, now)
+    case 'rotated':
+      return withRefreshToken(free, outcome.refreshToken)
+    case 'dead':
+      return superseded ? free : { ...free, dead: outcome.reason }
+    case 'released':
+      return free
+  }
+}
 
 /** The account with the tokens of an answer to its refresh token. */
-export function merge(provider: Provider, { attempt: _, dead: __, ...account }: Account, tokens: TokenSet): Account {
+function merge({ dead: _, ...account }: Account, tokens: TokenSet, known: ScopeSet, now: number): Account {
   const before = account.tokens
-  const scopes = tokens.scopes === undefined ? before.scopes : provider.scopes.granted(before.scopes, tokens.scopes)
+  const scopes = tokens.scopes === undefined ? before.scopes : known.granted(before.scopes, tokens.scopes)
   return {
     ...account,
     ...(tokens.claims ? { claims: { ...account.claims, ...tokens.claims } } : {}),
@@ -15,26 +38,16 @@ export function merge(provider: Provider, { attempt: _, dead: __, ...account }: 
     tokens: {
       accessToken: tokens.accessToken,
       tokenType: tokens.tokenType,
-      obtainedAt: provider.clock(),
+      obtainedAt: now,
       ...(tokens.expiresAt === undefined ? {} : { expiresAt: tokens.expiresAt }),
       refreshToken: tokens.refreshToken ?? (before.refreshToken as string),
       // Signing in proved `openid` once; answers to a refresh often leave it out.
-      scopes: before.scopes.includes('openid') ? provider.scopes.union(scopes, ['openid']) : scopes,
+      scopes: before.scopes.includes('openid') ? known.union(scopes, ['openid']) : scopes,
     },
   }
 }
 
-/** The account when only a person can help any more. */
-export function dead({ attempt: _, ...account }: Account, reason: ReauthorizationReason): Account {
-  return { ...account, dead: reason }
-}
-
-/** The account after its attempt, with another refresh token where there is one. */
-export function withRefreshToken({ attempt: _, ...account }: Account, refreshToken: string | undefined): Account {
+/** The account with another refresh token, where there is one. */
+function withRefreshToken(account: Account, refreshToken: string | undefined): Account {
   return refreshToken === undefined ? account : { ...account, tokens: { ...account.tokens, refreshToken } }
-}
-
-/** How a journal names a refresh token without holding it. */
-export function hashToken(token: string): string {
-  return createHash('sha256').update(token).digest('base64url')
 }

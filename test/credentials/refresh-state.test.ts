@@ -2,11 +2,22 @@ import { describe, expect, test } from 'vitest'
 import type { Account } from '../../src/credentials/record.js'
 import {
   ABANDONED_AFTER,
+  type AccountStatus,
+  afterLostWrite,
+  CLAIM_LIFETIME,
+  claim,
+  claimStands,
   decideRefresh,
+  hashToken,
   isLive,
+  outcomeOf,
+  type RefreshAnswer,
   type RefreshContext,
   type RefreshDecision,
+  type RefreshOutcome,
   SECOND_LOOK_AFTER,
+  type Settled,
+  statusOf,
 } from '../../src/credentials/refresh-state.js'
 
 const now = 1_800_000_000_000
@@ -123,5 +134,98 @@ describe('isLive', () => {
   test('a refused token is not, whatever its time', () => {
     expect(isLive(account({}), now, 'at')).toBe(false)
     expect(isLive(account({}), now, 'another')).toBe(true)
+  })
+})
+
+const tokens = { accessToken: 'at-next', tokenType: 'Bearer' }
+const identified = { ...account({}), claims: { sub: 'sub' } }
+
+describe('a claim', () => {
+  test('names the refresh token without holding it, in the place of an abandoned one', () => {
+    const claimed = claim(account({ attempt: true }), 'mine')
+    expect(claimed).toEqual({ ...account({}), attempt: { id: 'mine', hash: hashToken('rt') } })
+    expect(JSON.stringify(claimed.attempt)).not.toContain('rt"')
+  })
+
+  test.each([
+    [0, true],
+    [CLAIM_LIFETIME, true],
+    [CLAIM_LIFETIME + 1, false],
+  ])('%i ms after its write was begun: %s', (later, stands) => {
+    expect(claimStands(1_000, 1_000 + later)).toBe(stands)
+  })
+})
+
+describe('outcomeOf', () => {
+  const context = { rotation: 'strict', takeover: false } as const
+  const none = { ...context, rotation: 'none' } as const
+  const takeover = { ...context, takeover: true } as const
+  const rotated = { failure: 'unusable', rotated: 'rt-next' } as const
+  const answers: [string, RefreshAnswer, Parameters<typeof outcomeOf>[2], RefreshOutcome][] = [
+    ['tokens', { tokens }, context, { kind: 'tokens', tokens }],
+    [
+      'tokens of somebody else',
+      { tokens: { ...tokens, claims: { sub: 'other' } } },
+      context,
+      { kind: 'dead', reason: 'identity_changed' },
+    ],
+    ['a refusal for good', { failure: 'invalid_grant' }, context, { kind: 'dead', reason: 'refused' }],
+    ['the same to who took over', { failure: 'invalid_grant' }, takeover, { kind: 'dead', reason: 'lost_rotation' }],
+    [
+      'the same without rotation',
+      { failure: 'invalid_grant' },
+      { ...none, takeover: true },
+      { kind: 'dead', reason: 'refused' },
+    ],
+    ['an outage', { failure: 'in_doubt' }, context, { kind: 'in_doubt' }],
+    ['an outage, without rotation', { failure: 'in_doubt' }, none, { kind: 'released' }],
+    ['an unusable answer', { failure: 'unusable' }, context, { kind: 'in_doubt' }],
+    ['an unusable answer with a new refresh token', rotated, context, { kind: 'rotated', refreshToken: 'rt-next' }],
+    ['an unusable answer with the old one', { ...rotated, rotated: 'rt' }, context, { kind: 'in_doubt' }],
+    ['an unusable answer with an unusable one', { ...rotated, rotated: 'a b' }, context, { kind: 'in_doubt' }],
+    ['no connection', { failure: 'unsent' }, context, { kind: 'released' }],
+    ['too many requests', { failure: 'rate_limited' }, context, { kind: 'released' }],
+    ['a refusal of the client', { failure: 'client' }, context, { kind: 'released' }],
+    ['another refusal', { failure: 'refused' }, context, { kind: 'released' }],
+  ]
+  test.each(answers)('%s', (_name, answer, given, outcome) => {
+    expect(outcomeOf(answer, identified, given)).toEqual(outcome)
+  })
+})
+
+describe('a write that was lost to somebody else', () => {
+  const claimed = claim(account({}), 'mine')
+  const others = claim(account({}), 'of another')
+  const replaced = { ...claimed, tokens: { ...claimed.tokens, refreshToken: 'another' } }
+  const received: Settled = { kind: 'tokens', tokens }
+  const refusal: Settled = { kind: 'dead', reason: 'refused' }
+  test.each<[string, Account | undefined, Settled, string]>([
+    ['nothing is there any more', undefined, received, 'revoke'],
+    ['the refresh token is still there', account({}), received, 'write'],
+    ['the refresh token is still there, somebody took over', others, received, 'write'],
+    ['the refresh token was replaced', replaced, received, 'drop'],
+    ['a refusal, and the attempt is ours', claimed, refusal, 'write'],
+    ['a refusal, and somebody took over', others, refusal, 'drop'],
+    ['a refusal, and there is no attempt any more', account({}), refusal, 'drop'],
+    ['a refusal of a refresh token that was replaced', replaced, refusal, 'drop'],
+    ['a claim to give back', claimed, { kind: 'released' }, 'write'],
+    ['a claim to give back that somebody took over', others, { kind: 'released' }, 'drop'],
+  ])('%s', (_name, found, outcome, action) => {
+    expect(afterLostWrite(found, claimed, outcome)).toBe(action)
+  })
+})
+
+describe('statusOf', () => {
+  test.each<[string, Case, number | undefined, AccountStatus]>([
+    ['no attempt', {}, 0, 'active'],
+    ['an attempt', { attempt: true }, ABANDONED_AFTER - 1, 'refreshing'],
+    ['an attempt, and a store without ages', { attempt: true }, undefined, 'refreshing'],
+    ['an old attempt', { attempt: true }, ABANDONED_AFTER, 'in_doubt'],
+    ['a dead grant', { dead: 'refused', attempt: true }, 0, 'needs_reauthorization'],
+    ['an access token that is over', { expires: -1 }, 0, 'active'],
+    ['the same, and no refresh token', { expires: -1, refreshToken: false }, 0, 'needs_reauthorization'],
+    ['time left, and no refresh token', { expires: 1, refreshToken: false }, 0, 'active'],
+  ])('%s', (_name, given, age, status) => {
+    expect(statusOf(account(given), age, now)).toBe(status)
   })
 })

@@ -76,7 +76,7 @@ async function signedIn({ rotation, prepare, signIn, ...options }: Setup = {}): 
 
 /** The one account that is stored. */
 async function recordOf(app: FastifyInstance, user = 'sub-alice') {
-  const snapshot = await app.oauth2[kClient].vaultOf(user).read()
+  const snapshot = await app.oauth2[kClient].manager.vaultOf(user).read()
   return snapshot?.record.accounts[0]
 }
 
@@ -757,14 +757,58 @@ describe('what happens while a refresh is under way', () => {
     const refreshing = browser.xhr(`${url}/profile`)
     await gate.arrived()
     // Another process took over, as it may after a while.
-    const vault = app.oauth2[kClient].vaultOf('sub-alice')
+    const vault = app.oauth2[kClient].manager.vaultOf('sub-alice')
     const { record: current, generation } = (await vault.read())!
     const account = current.accounts[0]!
     const taken = { ...account, attempt: { ...account.attempt!, id: 'of-the-other-process' } }
     await vault.write({ ...current, accounts: [taken] }, generation)
+    // By then nobody waits for the other process any more.
+    clock.advance(13 * SECOND)
     gate.release()
-    await refreshing
+    expect(codeOf(await refreshing)).toEqual(DOWN)
     expect(await record()).toEqual(taken)
+  })
+
+  test('a refusal of a refresh token that was replaced meanwhile is nobody’s end', async () => {
+    const { browser, url, provider, record } = await signedIn()
+    clock.advance(HOUR)
+    const gate = new Gate()
+    provider.tokenAnswer = async ({ grant_type }) => {
+      if (grant_type !== 'refresh_token') return undefined
+      await gate.pass()
+      return { status: 400, body: { error: 'invalid_grant' } }
+    }
+    const refreshing = browser.xhr(`${url}/profile`)
+    await gate.arrived()
+    await browser.goto(`${url}/oauth2authorize?return_url=/profile`)
+    const after = await record()
+    gate.release()
+    expect((await refreshing).status).toBe(200)
+    expect(await record()).toEqual(after)
+  })
+
+  test('close() does not wait for what another process is doing', async () => {
+    const { get, ...rest } = memoryStore({ clock: clock.now })
+    let looks = 0
+    const storage: CredentialStore = {
+      ...rest,
+      get: (key) => {
+        looks += 1
+        return get(key)
+      },
+    }
+    const { app, browser, url } = await signedIn({ storage })
+    const vault = app.oauth2[kClient].manager.vaultOf('sub-alice')
+    const { record, generation } = (await vault.read())!
+    const account = { ...record.accounts[0]!, attempt: { id: 'of-the-other-process', hash: 'of its token' } }
+    await vault.write({ ...record, accounts: [account] }, generation)
+    clock.advance(HOUR)
+    const waiting = browser.xhr(`${url}/profile`)
+    looks = 0
+    await vi.waitFor(() => expect(looks).toBeGreaterThan(2))
+    const started = performance.now()
+    await Promise.all([waiting.catch(() => {}), app.close()])
+    expect(performance.now() - started).toBeLessThan(5 * SECOND)
   })
 
   test('close() waits for it, and what it brought is stored', async () => {

@@ -108,7 +108,7 @@ const commands: Commands = {
   },
   async stored({ user }) {
     const [account] = (await app.oauth2.user(user)).accounts()
-    const record = (await app.oauth2[kClient].vaultOf(user).read())?.record.accounts[0]
+    const record = (await app.oauth2[kClient].manager.vaultOf(user).read())?.record.accounts[0]
     return { status: account?.status, reason: record?.dead }
   },
   async close() {
