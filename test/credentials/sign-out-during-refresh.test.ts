@@ -14,7 +14,7 @@ import { Browser } from '../helpers/browser.js'
 import type { SessionVariant } from '../helpers/session-plugins.js'
 import { inTurn, interleave, order } from '../helpers/turns.js'
 
-const RUNS = Number(process.env.INTERLEAVINGS ?? 300)
+const RUNS = Number(process.env.INTERLEAVINGS ?? 150)
 const HOUR = 3_600_000
 
 // Waiting for others takes a turn instead of time.
