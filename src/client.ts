@@ -3,10 +3,8 @@
 import { createHash } from 'node:crypto'
 import { inspect } from 'node:util'
 import type { FastifyRequest } from 'fastify'
-import { Credentials } from './credentials/credentials.js'
 import { CredentialManager } from './credentials/manager.js'
-import type { Account, CredentialRecord } from './credentials/record.js'
-import { RecordSealer, storeVault, type Vault } from './credentials/vault.js'
+import { RecordSealer } from './credentials/vault.js'
 import { OptionError } from './errors.js'
 import type { ResolvedOptions } from './options.js'
 import { isLoopback } from './provider/http.js'
@@ -15,6 +13,7 @@ import { Completions } from './session/completions.js'
 import { CookieJar } from './session/cookies.js'
 import { FlowCookies } from './session/flow-cookie.js'
 import { OutcomeCookie } from './session/outcome-cookie.js'
+import { PendingLinks } from './session/pending-links.js'
 import { parseReturnUrl } from './session/return-url.js'
 import { readLink, type SessionLink } from './session/session.js'
 import { SessionStorage } from './storage/session-storage.js'
@@ -22,38 +21,30 @@ import { SessionStorage } from './storage/session-storage.js'
 export class Client {
   readonly options: ResolvedOptions
   readonly manager: CredentialManager
-  readonly sealer: RecordSealer
   readonly sessionStorage: SessionStorage
+  readonly cookies: CookieJar
   readonly flowCookies: FlowCookies
   readonly outcome: OutcomeCookie
   readonly completions: Completions
+  readonly pendingLinks: PendingLinks
   /** Scopes that a bare `?scope=` may ask for: those of the options, and of every guard seen so far. */
   readonly declaredScopes: Set<string>
-  /** Access tokens that an API keeps refusing, by credential and origin: until when no new one is fetched for that. */
-  readonly refusals = new Map<string, number>()
 
   constructor(options: ResolvedOptions) {
     this.options = options
     const { provider, keys, clock, name, store } = options
     this.id = `${name}.${createHash('sha256').update(provider.issuer).digest('base64url').slice(0, 16)}`
-    const cookies = new CookieJar(options.baseUrl?.protocol === 'https:')
-    this.sealer = new RecordSealer(keys, provider.issuer, provider.clientId)
-    this.sessionStorage = new SessionStorage(this.sealer, clock)
-    this.flowCookies = new FlowCookies(keys, cookies, clock)
-    this.outcome = new OutcomeCookie(keys, cookies, clock, this.id)
+    this.cookies = new CookieJar(options.baseUrl?.protocol === 'https:')
+    this.manager = new CredentialManager(options.registration)
+    this.sessionStorage = new SessionStorage(
+      new RecordSealer(options.sessionKeys, provider.issuer, provider.clientId),
+      clock,
+    )
+    this.flowCookies = new FlowCookies(keys, this.cookies, clock)
+    this.outcome = new OutcomeCookie(keys, this.cookies, clock, this.id)
     this.completions = new Completions(this.id, store, keys, clock)
+    this.pendingLinks = new PendingLinks(this.id, store, keys, this.cookies, clock)
     this.declaredScopes = new Set([...options.scopes, ...options.optionalScopes])
-    this.manager = new CredentialManager({
-      provider,
-      refreshBeforeExpiry: options.refreshBeforeExpiry,
-      backgroundRefresh: options.backgroundRefresh,
-      onChange: (vault, change, account) => {
-        // A listener of the app must not be able to break a refresh that already happened.
-        Promise.resolve({ client: name, user: this.userOf(vault), change, scopes: account.tokens.scopes })
-          .then(options.onCredentialsChanged)
-          .catch(() => {})
-      },
-    })
   }
 
   /**
@@ -81,6 +72,11 @@ export class Client {
     return this.publicPrefix + this.options.authorizePath
   }
 
+  /** Where a person confirms an account, as Fastify knows it. */
+  get confirmPath(): string {
+    return `${this.options.callbackPath.replace(/\/$/, '')}/confirm`
+  }
+
   /**
    * Where the provider sends people back to. Taken from the options; from the request only on this very machine.
    *
@@ -106,7 +102,7 @@ export class Client {
    */
   returnUrl(...candidates: readonly unknown[]): string {
     const { authorizePath, callbackPath, logoutPath } = this.options
-    const own = [authorizePath, callbackPath, logoutPath]
+    const own = [authorizePath, callbackPath, logoutPath, this.confirmPath]
     const avoid = [...own, ...own.map((path) => this.publicPrefix + path)]
     for (const candidate of candidates) {
       const path = parseReturnUrl(candidate, avoid)
@@ -137,53 +133,11 @@ export class Client {
     return key
   }
 
-  /** The place of a user's record in the store. Distinct users have distinct places, whatever their keys contain. */
-  vaultOf(user: string): Vault {
-    return storeVault(this.#store(), this.sealer, this.#prefix + encodeKey(user))
-  }
-
-  /** The user key of a vault, for messages to the app. */
-  userOf(vault: Vault): string {
-    return vault.id.startsWith(this.#prefix) ? decodeURIComponent(vault.id.slice(this.#prefix.length)) : vault.id
-  }
-
-  credentialsOf(record: CredentialRecord, account: Account, { withRefreshToken = false } = {}): Credentials {
-    const { tokens } = account
-    return new Credentials({
-      ...tokens,
-      refreshToken: withRefreshToken ? tokens.refreshToken : undefined,
-      idToken: account.idToken,
-      claims: account.claims,
-      email: account.email,
-      userId: account.identified ? account.id : undefined,
-      issuer: record.issuer,
-      clientId: record.clientId,
-    })
-  }
-
   declare(scopes: readonly string[]): void {
     for (const scope of scopes) this.declaredScopes.add(scope)
   }
 
   async close(): Promise<void> {
     await this.manager.close()
-  }
-
-  get #prefix(): string {
-    return `user/${this.name}/`
-  }
-
-  #store() {
-    const { store } = this.options
-    if (!store) throw new TypeError('storage is the session')
-    return store
-  }
-}
-
-function encodeKey(user: string): string {
-  try {
-    return encodeURIComponent(user)
-  } catch {
-    throw new OptionError('userKey', 'returned text with unpaired surrogates, which no store can keep.')
   }
 }

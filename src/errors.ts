@@ -107,6 +107,12 @@ export const ProviderMetadataError = define<'PROVIDER_METADATA', [problem: strin
   500,
   'Provider metadata: %s',
 )
+/** Stored credentials were sealed with keys that are not in the ring any more: they could not be read. */
+export const KeyInUseError = define<'KEY_IN_USE', [kids: string, record: string]>(
+  'KEY_IN_USE',
+  500,
+  'Stored credentials were sealed with keys that are not in encryptionKeys: %s. Put them back at the end of encryptionKeys until nothing uses them. If a key is lost for good, delete "%s" from the store to start without what it sealed.',
+)
 
 // Answers of guards.
 
@@ -138,6 +144,15 @@ export const AccountMismatchError = define(
   403,
   'Another account was used than the one that is connected. Nothing was changed.',
 )
+/**
+ * With `userKey`: an account that is new to this user, from a flow that another site may have begun. Nothing is stored before
+ * the person confirms it: `details` has `account`, and `confirmUrl` and `_csrf` for the form that does.
+ */
+export const ConfirmationRequiredError = define(
+  'CONFIRMATION_REQUIRED',
+  403,
+  'This account is not connected yet, and it was not this site that had you connect it. Go on only if the account is yours and you want that.',
+)
 /** The provider cannot be reached or is failing. What is stored is kept. */
 export const ProviderUnavailableError = define(
   'PROVIDER_UNAVAILABLE',
@@ -150,12 +165,53 @@ export const StoreUnavailableError = define(
   503,
   'Stored credentials cannot be reached at the moment. Try again shortly.',
 )
-/** A stored record cannot be opened: another key, a newer version, or damage. It is kept as it is. */
-export const CredentialsUnreadableError = define<'CREDENTIALS_UNREADABLE', [reason: string]>(
+/** Why a stored record cannot be read. Each has its own way on; docs/errors.md has a paragraph about each. */
+export type UnreadableReason = 'unknown_key' | 'misplaced' | 'damaged' | 'newer_version'
+
+/**
+ * A stored record cannot be opened; `reason` says why, also in the JSON body of the answer. It is kept as it is.
+ *
+ * @example
+ * ```ts
+ * import { CredentialsUnreadableError } from 'fastify-oauth2client'
+ *
+ * function missingKey(error: unknown): string | undefined {
+ *   const unreadable = error instanceof CredentialsUnreadableError
+ *   return unreadable && error.reason === 'unknown_key' ? error.kid : undefined
+ * }
+ * ```
+ */
+export class CredentialsUnreadableError extends define<'CREDENTIALS_UNREADABLE', [problem: string]>(
   'CREDENTIALS_UNREADABLE',
   503,
-  'Stored credentials cannot be read (%s). They are kept as they are.',
-)
+  'Stored credentials cannot be read: %s They are kept as they are.',
+) {
+  readonly reason: UnreadableReason
+  /** The id of the key that the record was sealed with, where that is known. It is no secret. */
+  readonly kid: string | undefined
+
+  constructor(reason: UnreadableReason, options: { readonly cause?: unknown; readonly kid?: string | undefined } = {}) {
+    const { cause, kid } = options
+    super(describeUnreadable(reason, kid), cause === undefined ? undefined : { cause })
+    this.reason = reason
+    this.kid = kid
+    this.details = { reason }
+  }
+}
+
+function describeUnreadable(reason: UnreadableReason, kid = 'of an unknown name'): string {
+  switch (reason) {
+    case 'unknown_key':
+      return `the key ${kid} that sealed them is not in encryptionKeys. Put the key back at the end of encryptionKeys.`
+    case 'misplaced':
+      return 'they were sealed for another place and copied here. Put back what belongs here, or delete this record.'
+    case 'newer_version':
+      return 'a newer version of fastify-oauth2client wrote them. Upgrade this process.'
+    default:
+      return 'they were altered or cut off, or something else wrote them. Restore the record from a copy, or delete it.'
+  }
+}
+
 /** A stored record belongs to another client or issuer than the configured one. Nothing was sent. */
 export const ClientMismatchError = define(
   'CLIENT_MISMATCH',

@@ -1,17 +1,24 @@
 export type { AccessToken, TokenSource } from './credentials/authorized-fetch.js'
 export { Credentials, type CredentialsFields } from './credentials/credentials.js'
-export type { CredentialsChange } from './credentials/manager.js'
+export type { DeletedUser, DeleteUserOptions } from './credentials/delete-user.js'
+export { CredentialManager, type CredentialManagerOptions } from './credentials/manager.js'
 export type { Claims, ReauthorizationReason } from './credentials/record.js'
+export type { AccountStatus } from './credentials/refresh-state.js'
+export type { SweepOptions, SweepReport } from './credentials/sweep.js'
+export type { ConnectedAccount, Revoked, UserOAuth2 } from './credentials/user.js'
 export * from './errors.js'
+export type { CredentialsChange, CredentialsChanged, DiagnosticsMessages } from './events.js'
 export type { RevocationOutcome } from './flows/revocation.js'
 export { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guards/require-oauth.js'
-export type { Authorized, CredentialsChanged, OAuth2ClientOptions } from './options.js'
+export type { Authorized, OAuth2ClientOptions } from './options.js'
 export {
   default,
   default as fastifyOAuth2Client,
+  deleteUser,
   type GuardConfig,
   handleAuthorize,
   handleCallback,
+  handleConfirm,
   type OAuth2Client,
 } from './plugin.js'
 export type {
@@ -23,7 +30,7 @@ export type {
 } from './provider/preset.js'
 export type { ClientAuthentication } from './provider/provider.js'
 export type { ScopeInput } from './provider/scopes.js'
+export type { RegistrationOptions } from './registration/registration.js'
 export type { AuthorizeUrlOptions, RequestOAuth2 } from './request.js'
 export { callbackRouteOptions } from './routes/register.js'
 export type { CredentialLock, CredentialStore, SerializedCredentials, StoredCredentials } from './storage/storage.js'
-export type { ConnectedAccount, Revoked, UserOAuth2 } from './user.js'

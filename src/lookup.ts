@@ -37,3 +37,16 @@ export function requestState(client: Client, request: FastifyRequest, reply?: Fa
   state.reply ??= reply ?? holder[kReply] ?? undefined
   return state
 }
+
+const clients = new WeakMap<object, Set<Client>>()
+
+/** Notes that a client belongs to an app, in whatever context it is registered. */
+export function addClient({ server }: FastifyInstance, client: Client): void {
+  const known = clients.get(server) ?? new Set()
+  clients.set(server, known.add(client))
+}
+
+/** Every client of an app, seen from any of its contexts. */
+export function clientsOf({ server }: FastifyInstance): Iterable<Client> {
+  return clients.get(server) ?? []
+}

@@ -1,16 +1,10 @@
 /** Everything a user can set. Read by `resolve-options.ts` and nowhere else. */
 import type { FastifyReply, FastifyRequest, RouteShorthandOptions } from 'fastify'
 import type { Credentials } from './credentials/credentials.js'
-import type { CredentialsChange } from './credentials/manager.js'
 import type { Claims } from './credentials/record.js'
 import type { OAuth2ClientError } from './errors.js'
-import type { ClientSecrets } from './flows/client-secrets.js'
-import type { KeyRing } from './keys/key-ring.js'
-import type { Fetch } from './provider/http.js'
-import type { ProviderOptions } from './provider/preset.js'
-import type { ClientAuthentication, Provider } from './provider/provider.js'
 import type { ScopeInput } from './provider/scopes.js'
-import type { CredentialStore } from './storage/storage.js'
+import type { Registration, RegistrationOptions } from './registration/registration.js'
 
 /** What an authorization brought, for `onAuthorized`. */
 export interface Authorized {
@@ -23,27 +17,10 @@ export interface Authorized {
   readonly returnUrl: string
 }
 
-/** A change of stored credentials, for `onCredentialsChanged`. */
-export interface CredentialsChanged {
-  readonly client: string
-  /** The key that they are stored under; with `storage: 'session'`, the opaque id in the session. */
-  readonly user: string
-  readonly change: CredentialsChange
-  readonly scopes: readonly string[]
-}
-
-/** Options of the plugin. Times ending in `Expiry` are seconds, `timeout` is milliseconds. */
-export interface OAuth2ClientOptions {
+/** Options of the plugin. `…Expiry` and `…Age` are seconds, `timeout` is milliseconds. */
+export interface OAuth2ClientOptions extends RegistrationOptions {
   /** Decorator name: `request[name]`, `fastify[name]`. Register again under another name for another provider. Default `'oauth2'`. */
   readonly name?: string
-  /** A preset, `{ issuer }` for discovery, or endpoints. Default: from the client secrets file. */
-  readonly provider?: ProviderOptions
-  readonly clientId?: string
-  readonly clientSecret?: string
-  /** Path of a `client_secrets.json`. `clientId` and `clientSecret` win over what it says. */
-  readonly clientSecretsFile?: string
-  /** RFC 6749 section 2.3. Default `client_secret_post` with a secret, `none` without. */
-  readonly clientAuthentication?: ClientAuthentication
   /** The public origin of the app; a path in it is a prefix that a proxy strips. Required in production, or `redirectUri`. */
   readonly baseUrl?: string
   /** The whole callback URL, instead of `baseUrl`. */
@@ -66,9 +43,7 @@ export interface OAuth2ClientOptions {
   /** Further Fastify route options for our routes. */
   readonly routeOptions?: Omit<RouteShorthandOptions, 'handler' | 'exposeHeadRoute' | 'prefixTrailingSlash'>
   /** `'session'`, or a credential store. Default `'session'`. */
-  readonly storage?: 'session' | CredentialStore
-  /** The first key seals, all of them open. Required for shared stores. Default: derived from the client secret. */
-  readonly encryptionKeys?: string | Uint8Array | readonly (string | Uint8Array)[]
+  readonly storage?: NonNullable<RegistrationOptions['storage']>
   /** The app's own user id. Empty means that nobody is signed in to the app. Default: the identity at the provider. */
   readonly userKey?: (request: FastifyRequest) => string | null | undefined | Promise<string | null | undefined>
   /** Where people without `userKey` are sent. Default: they get a 401. */
@@ -80,8 +55,6 @@ export interface OAuth2ClientOptions {
   ) => string | Promise<string>
   /** Another identity on a sign-in without `userKey`: a new sign-in, or refused. Default `'replace'`. */
   readonly accountSwitch?: 'replace' | 'refuse'
-  /** Where the access token may be sent, besides the preset's origins and the issuer's. `https://*.example.com` is any subdomain. */
-  readonly allowedOrigins?: readonly string[]
   /** Fixed extra parameters of every authorization request. */
   readonly authorizationParams?: Readonly<Record<string, string>>
   /** Runs after the credentials were stored and before the person is sent back. */
@@ -91,29 +64,16 @@ export interface OAuth2ClientOptions {
    * on, `error.details.authorizeUrl` says where.
    */
   readonly onError?: (error: OAuth2ClientError, request: FastifyRequest, reply: FastifyReply) => unknown
-  readonly onCredentialsChanged?: (event: CredentialsChanged) => void | Promise<void>
-  /** Seconds before expiry at which a new access token is fetched, jittered. Default 60. */
-  readonly refreshBeforeExpiry?: number
-  /**
-   * Whether a request stops waiting for an early refresh that takes long, which then goes on after the response. Set it to
-   * `false` on hosts that freeze the process between requests. Default `true`.
-   */
-  readonly backgroundRefresh?: boolean
-  /** Outbound HTTP. Default: the global `fetch`. */
-  readonly fetch?: Fetch
-  /** Milliseconds for each call to the provider. Default 10,000. */
-  readonly timeout?: number
-  /** Milliseconds since the epoch. Default `Date.now`. */
-  readonly clock?: () => number
   /** The hook in which guards declared in a route's `config` run. Default `'onRequest'`. */
   readonly hook?: 'onRequest' | 'preValidation' | 'preHandler'
 }
 
+type Fields<T> = { readonly [K in keyof T as K extends string ? K : never]: T[K] }
+
 /** Options after every decision was made. */
-export interface ResolvedOptions {
-  readonly name: string
-  readonly provider: Provider
-  readonly clientSecrets: ClientSecrets | undefined
+export interface ResolvedOptions extends Fields<Registration> {
+  /** The part that a `CredentialManager` needs. */
+  readonly registration: Registration
   readonly baseUrl: URL | undefined
   readonly redirectUri: string | undefined
   readonly scopes: readonly string[]
@@ -126,21 +86,12 @@ export interface ResolvedOptions {
   readonly routes: boolean
   readonly logout: boolean
   readonly routeOptions: NonNullable<OAuth2ClientOptions['routeOptions']>
-  readonly store: CredentialStore | undefined
-  readonly keys: KeyRing
-  /** Whether the keys end with the process. */
-  readonly temporaryKeys: boolean
   readonly userKey: OAuth2ClientOptions['userKey']
   readonly loginPath: string | undefined
   readonly resolveUser: OAuth2ClientOptions['resolveUser']
   readonly accountSwitch: 'replace' | 'refuse'
-  readonly allowedOrigins: readonly string[]
   readonly authorizationParams: Readonly<Record<string, string>>
   readonly onAuthorized: OAuth2ClientOptions['onAuthorized']
   readonly onError: OAuth2ClientOptions['onError']
-  readonly onCredentialsChanged: OAuth2ClientOptions['onCredentialsChanged']
-  readonly refreshBeforeExpiry: number
-  readonly backgroundRefresh: boolean
-  readonly clock: () => number
   readonly hook: 'onRequest' | 'preValidation' | 'preHandler'
 }

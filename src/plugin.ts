@@ -2,17 +2,20 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Client } from './client.js'
-import { OptionError, StoreRequiredError } from './errors.js'
+import type { DeletedUser, DeleteUserOptions } from './credentials/delete-user.js'
+import type { SweepOptions, SweepReport } from './credentials/sweep.js'
+import type { UserOAuth2 } from './credentials/user.js'
+import { OptionError } from './errors.js'
 import { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guards/require-oauth.js'
-import { clientOf, kClient, kReply, kStates, registeredClient, requestState } from './lookup.js'
+import { addClient, clientOf, clientsOf, kClient, kReply, kStates, registeredClient, requestState } from './lookup.js'
 import type { OAuth2ClientOptions } from './options.js'
 import { parseScopes, type ScopeInput } from './provider/scopes.js'
 import { resolveOptions } from './resolve-options.js'
 import { authorize } from './routes/authorize.js'
 import { callback } from './routes/callback.js'
+import { confirm } from './routes/confirm.js'
 import { logout } from './routes/logout.js'
 import { registerRoutes } from './routes/register.js'
-import { UserOAuth2 } from './user.js'
 
 /** What a route's `config.oauth2` may be. */
 export type GuardConfig =
@@ -28,6 +31,8 @@ export interface OAuth2Client {
   readonly authorizePath: string
   readonly callbackPath: string
   readonly logoutPath: string
+  /** With `userKey`: where people confirm an account. See {@link handleConfirm}. */
+  readonly confirmPath: string
   /** {@link requireOAuth} of this client. */
   requireOAuth(scopes?: ScopeInput, options?: Omit<GuardOptions, 'client'>): Guard
   /** {@link oauthAware} of this client. */
@@ -38,6 +43,19 @@ export interface OAuth2Client {
    * @throws {StoreRequiredError} with `storage: 'session'`
    */
   user(key: string): Promise<UserOAuth2>
+  /**
+   * Deletes everything that is stored for a user of this client. {@link deleteUser} does so for all clients of an app.
+   *
+   * @throws {StoreRequiredError} with `storage: 'session'`
+   * @throws {StoreUnavailableError} {@link CredentialsUnreadableError} {@link ClientMismatchError}; nothing is deleted then
+   */
+  deleteUser(key: string, options?: DeleteUserOptions): Promise<DeletedUser>
+  /**
+   * What has to be done now and then, best by one scheduled job. See {@link CredentialManager.sweep}.
+   *
+   * @throws {StoreRequiredError} with `storage: 'session'`
+   */
+  sweep(options?: SweepOptions): Promise<SweepReport>
   /** @internal */
   readonly [kClient]: Client
 }
@@ -71,6 +89,66 @@ export async function handleAuthorize(
   return authorize(clientOf(request, client), request, reply)
 }
 
+/**
+ * Deletes everything that is stored for a user of the app: all accounts at all providers, in every context. Clients that keep
+ * credentials in sessions have nothing to delete: sessions are the app's to end.
+ *
+ * @param key what `userKey` returns
+ * @returns what became of it, by the name of the client
+ * @throws {StoreUnavailableError} {@link CredentialsUnreadableError} {@link ClientMismatchError}; call it again then: what was
+ * deleted already stays deleted
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { deleteUser } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * app.delete('/account', async () => {
+ *   const outcome = await deleteUser(app, 'alice')
+ *   return { providers: Object.keys(outcome) }
+ * })
+ * ```
+ */
+export async function deleteUser(
+  fastify: FastifyInstance,
+  key: string,
+  options?: DeleteUserOptions,
+): Promise<Record<string, DeletedUser>> {
+  const outcomes: Record<string, DeletedUser> = {}
+  for (const {
+    name,
+    manager,
+    options: { store },
+  } of clientsOf(fastify)) {
+    if (!store) continue
+    const outcome = await manager.deleteUser(key, options)
+    const { accounts = [], pending = 0 } = outcomes[name] ?? {}
+    outcomes[name] = { accounts: [...accounts, ...outcome.accounts], pending: pending + outcome.pending }
+  }
+  return outcomes
+}
+
+/**
+ * Answers the form in which a person confirms an account, with `userKey` and `routes: false`: a POST to `confirmPath`, as a form
+ * is sent (`@fastify/formbody` reads it).
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { callbackRouteOptions, handleConfirm } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * app.post('/oauth2callback/confirm', callbackRouteOptions, (request, reply) => handleConfirm(request, reply))
+ * ```
+ */
+export async function handleConfirm(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { client = 'oauth2' }: { readonly client?: string } = {},
+): Promise<FastifyReply> {
+  return confirm(clientOf(request, client), request, reply)
+}
+
 /** The same options, also from variables that may not be set: `clientSecret: process.env.CLIENT_SECRET`. */
 type Settable<T> = { readonly [K in keyof T]: T[K] | undefined }
 
@@ -89,24 +167,30 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
     )
   }
 
+  client.manager.onBurst = (count, seconds) =>
+    fastify.log.error(
+      { client: name, count },
+      `${count} grants died within ${seconds} seconds: people do not do that. Check the client secret, and what changed at the provider`,
+    )
+
   const api: OAuth2Client = {
     name,
     authorizePath: options.authorizePath,
     callbackPath: options.callbackPath,
     logoutPath: options.logoutPath,
+    confirmPath: client.confirmPath,
     requireOAuth(scopes, guardOptions) {
       client.declare(parseScopes(scopes, 'requireOAuth(scopes)'))
       return requireOAuth(scopes, { ...guardOptions, client: name })
     },
     oauthAware: () => oauthAware({ client: name }),
-    async user(key) {
-      if (!options.store) throw new StoreRequiredError()
-      if (typeof key !== 'string' || key === '') throw new OptionError('user(key)', 'must be a non-empty string.')
-      return new UserOAuth2(client, client.vaultOf(key)).load()
-    },
+    user: (key) => client.manager.user(key),
+    deleteUser: (key, options) => client.manager.deleteUser(key, options),
+    sweep: (options) => client.manager.sweep(options),
     [kClient]: client,
   }
   fastify.decorate(name as 'oauth2', api)
+  addClient(fastify, client)
   for (const key of [kStates, kReply]) {
     if (!fastify.hasRequestDecorator(key)) fastify.decorateRequest<unknown>(key, null)
   }
@@ -121,8 +205,17 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
 
   guardDeclaredRoutes(fastify, client)
   if (options.routes) {
-    fastify.register(registerRoutes, { client, authorize, callback, logout })
+    fastify.register(registerRoutes, { client, authorize, callback, confirm, logout })
+  } else if (options.userKey) {
+    fastify.addHook('onReady', async () => {
+      if (fastify.hasRoute({ method: 'POST', url: client.confirmPath })) return
+      fastify.log.warn(
+        `${name}: nobody can confirm an account without a route POST ${client.confirmPath} that calls handleConfirm`,
+      )
+    })
   }
+  // A key that records still need is missed now, and not by one user after the other.
+  fastify.addHook('onReady', async () => client.manager.registry?.checkAtStart(options.keys, fastify.log))
   fastify.addHook('onClose', () => client.close())
 }
 

@@ -2,13 +2,15 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from './client.js'
+import { UserOAuth2 } from './credentials/user.js'
 import type { GuardConfig, OAuth2Client } from './plugin.js'
 import { parseScopes, type ScopeInput } from './provider/scopes.js'
 import { endLink } from './session/link.js'
+import { moveToStore } from './session/move-to-store.js'
 import { ensureBinding, isEncrypted, persistSession, readLink, writeLink } from './session/session.js'
 import { sealTicket } from './session/ticket.js'
 import type { SessionVault } from './storage/session-storage.js'
-import { UserOAuth2 } from './user.js'
+
 import { createXsrfToken } from './xsrf/token.js'
 
 declare module 'fastify' {
@@ -38,6 +40,7 @@ export interface AuthorizeUrlOptions {
 
 /** `request.oauth2`: the credentials of whoever makes the request. */
 export class RequestOAuth2 extends UserOAuth2 {
+  readonly #client: Client
   readonly #request: FastifyRequest
   /** Known once a guard or `oauthAware()` ran. @internal */
   reply: FastifyReply | undefined
@@ -51,13 +54,14 @@ export class RequestOAuth2 extends UserOAuth2 {
 
   /** @internal */
   constructor(client: Client, request: FastifyRequest) {
-    super(client)
+    super(client.manager)
+    this.#client = client
     this.#request = request
   }
 
   /** Whether this is the state of that client: a request can have one for each. @internal */
   belongsTo(client: Client): boolean {
-    return this.client === client
+    return this.#client === client
   }
 
   /** Has the next use read everything again: a callback has just changed it. @internal */
@@ -84,14 +88,18 @@ export class RequestOAuth2 extends UserOAuth2 {
     this.accountId = accountId
   }
 
-  override async load(): Promise<this> {
+  /** @param options.recall whether what was read a moment ago will do, for whoever reads again before refusing: internal */
+  override async load({ recall = false } = {}): Promise<this> {
     if (this.loaded) return this
-    const { options, sessionStorage } = this.client
-    this.user = await this.client.userFor(this.#request)
+    const { options, sessionStorage } = this.#client
+    this.user = await this.#client.userFor(this.#request)
     if (this.user !== undefined) {
-      this.vault = options.store ? this.client.vaultOf(this.user) : await sessionStorage.vault(this.#slot(this.user))
+      if (options.store) await this.#moveToStore(this.user)
+      this.vault = options.store
+        ? this.#client.manager.vaultOf(this.user)
+        : await sessionStorage.vault(this.#slot(this.user))
     }
-    return super.load()
+    return super.load({ recall })
   }
 
   /** @internal */
@@ -100,25 +108,25 @@ export class RequestOAuth2 extends UserOAuth2 {
     await super.ensureUsable(rejected)
     // Another request of this session may have refreshed: then this one has to carry the result home too. What was loaded,
     // and may be overtaken by now, is left where it is.
-    if (!this.snapshot || this.snapshot === before || this.client.options.store) return
+    if (!this.snapshot || this.snapshot === before || this.#client.options.store) return
     await (this.vault as SessionVault).adopt(this.snapshot.record)
   }
 
   /** A token for the `_csrf` field of a form that posts to the logout route. */
   get xsrfToken(): string {
     this.assertLoaded()
-    const [key] = this.client.options.keys.macKeys('xsrf')
-    const now = this.client.options.clock()
+    const [key] = this.#client.options.keys.macKeys('xsrf')
+    const now = this.#client.options.clock()
     return createXsrfToken(key as NonNullable<typeof key>, {
       user: ensureBinding(this.#request, now),
-      action: this.client.name,
+      action: this.#client.name,
       now,
     })
   }
 
   /** Ends this browser's link to the stored credentials, which stay for others and for jobs; those in the session go. */
   async signOut(): Promise<void> {
-    await endLink(this.client, this.#request, this.reply)
+    await endLink(this.#client, this.#request, this.reply)
     this.vault = undefined
     this.snapshot = undefined
     this.user = undefined
@@ -137,11 +145,11 @@ export class RequestOAuth2 extends UserOAuth2 {
       const ticket = { ...rest, ...(scopes === undefined ? {} : { scopes: parseScopes(scopes) }) }
       query.set(
         'ticket',
-        await sealTicket(this.client.options.keys, this.client.id, ticket, this.client.options.clock()),
+        await sealTicket(this.#client.options.keys, this.#client.id, ticket, this.#client.options.clock()),
       )
     }
-    if (returnUrl !== undefined) query.set('return_url', this.client.returnUrl(returnUrl))
-    return query.size > 0 ? `${this.client.authorizePath}?${query}` : this.client.authorizePath
+    if (returnUrl !== undefined) query.set('return_url', this.#client.returnUrl(returnUrl))
+    return query.size > 0 ? `${this.#client.authorizePath}?${query}` : this.#client.authorizePath
   }
 
   /** @internal */
@@ -154,10 +162,16 @@ export class RequestOAuth2 extends UserOAuth2 {
     }
   }
 
+  async #moveToStore(user: string): Promise<void> {
+    const link = this.#client.linkOf(this.#request)
+    if (link?.credentials !== undefined && link.user === user)
+      await moveToStore(this.#client, this.#request, link, user)
+  }
+
   #slot(user: string) {
-    const { id: name } = this.client
+    const { id: name } = this.#client
     const request = this.#request
-    const found = this.client.linkOf(request)
+    const found = this.#client.linkOf(request)
     // Credentials of whoever used this session before are nobody else's.
     const link = found?.user === user ? found : undefined
     const id = link?.id ?? randomUUID()

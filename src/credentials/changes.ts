@@ -4,6 +4,7 @@ import { ClientMismatchError } from '../errors.js'
 import { type RevocationOutcome, revokeToken } from '../flows/revocation.js'
 import type { ScopeSet } from '../provider/scopes.js'
 import type { Credentials } from './credentials.js'
+import type { Keeper } from './keeper.js'
 import type { CredentialManager } from './manager.js'
 import { type Account, accountOf, type CredentialRecord, withAccount } from './record.js'
 import { isLive } from './refresh-state.js'
@@ -48,11 +49,11 @@ export function mergeGrant(
 
 /** Stores credentials from elsewhere; they replace those of the same identity, or the only ones without. */
 export async function adoptCredentials(
-  manager: CredentialManager,
+  keeper: Keeper,
   vault: Vault,
   credentials: Credentials,
 ): Promise<CredentialRecord> {
-  const { issuer, clientId, clock, scopes } = manager.provider
+  const { issuer, clientId, clock, scopes } = keeper.provider
   if ((credentials.issuer ?? issuer) !== issuer || (credentials.clientId ?? clientId) !== clientId) {
     throw new ClientMismatchError()
   }
@@ -71,7 +72,7 @@ export async function adoptCredentials(
     requested: credentials.scopes,
     declined: [],
   }
-  const record = (await manager.update(vault, (current) => {
+  const record = (await keeper.update(vault, (current) => {
     const base = current ?? { v: 1, issuer, clientId, accounts: [] }
     if (id === undefined) return { ...base, accounts: [account] }
     return withAccount(
@@ -79,7 +80,7 @@ export async function adoptCredentials(
       mergeGrant(accountOf(base, id), { account, needed: credentials.scopes, intent: 'grant' }, scopes, clock()),
     )
   })) as CredentialRecord
-  manager.announce(vault, 'authorized', account)
+  keeper.announce(vault, 'authorized', account)
   return record
 }
 
@@ -89,19 +90,29 @@ export async function removeAccount(
   vault: Vault,
   accountId: string | undefined,
 ): Promise<{ local: boolean; remote: RevocationOutcome; remaining?: CredentialRecord }> {
+  const { keeper, moves, registration } = manager
   let removed: Account | undefined
-  const remaining = await manager.remove(vault, (record) => {
+  const remaining = await keeper.remove(vault, async (record) => {
     removed = accountOf(record, accountId)
+    if (removed && registration.store) await moves.forbid(manager.userOf(vault), removed.id)
     const accounts = record.accounts.filter((account) => account !== removed)
     return accounts.length > 0 ? { ...record, accounts } : undefined
   })
   if (!removed) return { local: false, remote: 'unsupported' }
-  manager.announce(vault, 'revoked', removed)
-  const { refreshToken, accessToken } = removed.tokens
-  const remote = await (refreshToken
-    ? revokeToken(manager.provider, refreshToken, 'refresh_token')
-    : revokeToken(manager.provider, accessToken, 'access_token'))
+  const { token, hint } = grantToken(removed)
+  const remote = await revokeToken(keeper.provider, token, hint)
+  keeper.announce(vault, 'revoked', removed, remote)
   return { local: true, remote, ...(remaining ? { remaining } : {}) }
+}
+
+/** The token that stands for a whole grant: revoking it ends everything that came with it. RFC 7009 section 2.1. */
+export function grantToken({ tokens: { refreshToken, accessToken } }: Account): {
+  token: string
+  hint: 'refresh_token' | 'access_token'
+} {
+  return refreshToken === undefined
+    ? { token: accessToken, hint: 'access_token' }
+    : { token: refreshToken, hint: 'refresh_token' }
 }
 
 function definedOnly<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {

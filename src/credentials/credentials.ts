@@ -1,7 +1,7 @@
 /** Credentials as application code holds them: an immutable value that does not spill its secrets. */
 import { inspect } from 'node:util'
 import { CredentialsInvalidError } from '../errors.js'
-import type { Claims } from './record.js'
+import type { Account, Claims, CredentialRecord } from './record.js'
 
 const FORMAT = 'fastify-oauth2client/credentials'
 
@@ -141,4 +141,11 @@ export class Credentials {
   [inspect.custom](): string {
     return `Credentials ${inspect(this.toJSON(), { breakLength: Number.POSITIVE_INFINITY })}`
   }
+}
+
+/** What application code gets to see of a stored account. The refresh token stays where it is. */
+export function credentialsOf({ issuer, clientId }: CredentialRecord, account: Account): Credentials {
+  const { idToken, claims, email, id, identified } = account
+  const tokens = { ...account.tokens, refreshToken: undefined }
+  return new Credentials({ ...tokens, idToken, claims, email, userId: identified ? id : undefined, issuer, clientId })
 }

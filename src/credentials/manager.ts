@@ -1,201 +1,206 @@
+/** The public face of stored credentials: who they belong to, and the one owner of their refresh. Knows nothing of the web. */
+import { inspect } from 'node:util'
+import { OptionError, StoreRequiredError } from '../errors.js'
+import { publish } from '../events.js'
+import { checkKnown } from '../registration/checks.js'
+import { REGISTRATION_OPTIONS, Registration, type RegistrationOptions } from '../registration/registration.js'
+import type { CredentialStore } from '../storage/storage.js'
+import { Burst } from './burst.js'
+import { type DeletedUser, type DeleteUserOptions, deleteUser } from './delete-user.js'
+import { Keeper } from './keeper.js'
+import { KeyRegistry } from './key-registry.js'
+import { Moves } from './moves.js'
+import type { Account } from './record.js'
+import { type SweepOptions, type SweepReport, sweep } from './sweep.js'
+import { UserOAuth2 } from './user.js'
+import { RecordSealer, storeVault, type Vault } from './vault.js'
+
+/** Options of a `CredentialManager`: those of the plugin that are not about the web, with a store. */
+export interface CredentialManagerOptions extends RegistrationOptions {
+  readonly storage: CredentialStore
+}
+
 /**
- * The one owner of stored credentials. Everything that uses them, in a request or outside, gets its access token here.
+ * Stored credentials of one registration, in a program without Fastify: a worker, a cron job, a script. Give it the `name`,
+ * provider, client, store and keys of the web app, and both share credentials safely: a refresh token is sent by one of them.
+ *
+ * @throws {OptionError} {@link ClientSecretsError} for options that cannot work
+ * @example
+ * ```ts
+ * import { CredentialManager } from 'fastify-oauth2client/credentials'
+ * import { google } from 'fastify-oauth2client/providers'
+ * import { fileStore } from 'fastify-oauth2client/storage/file'
+ *
+ * const manager = new CredentialManager({
+ *   provider: google(),
+ *   clientSecretsFile: 'client_secrets.json',
+ *   storage: fileStore({ path: 'credentials.json' }),
+ *   encryptionKeys: [process.env.OAUTH2_KEY ?? ''],
+ * })
+ * const alice = await manager.user('alice')
+ * const response = await alice.fetch('https://www.googleapis.com/drive/v3/files')
+ * console.log(response.status)
+ * await manager.close()
+ * ```
  */
-import { setTimeout } from 'node:timers/promises'
-import { ClientMismatchError, CredentialsRequiredError, StoreUnavailableError } from '../errors.js'
-import type { Provider } from '../provider/provider.js'
-import { type Account, accountOf, type CredentialRecord } from './record.js'
-import { isLive } from './refresh-state.js'
-import { Refresher } from './refresher.js'
-import type { Snapshot, Vault } from './vault.js'
-
-/** What happened to stored credentials. */
-export type CredentialsChange = 'authorized' | 'refreshed' | 'needs_reauthorization' | 'revoked'
-
-export interface CredentialManagerOptions {
-  readonly provider: Provider
-  /** Seconds before expiry at which a new access token is fetched. Default 60. */
-  readonly refreshBeforeExpiry?: number
-  /** Whether an early refresh that takes long goes on behind the caller's back. Default `true`. */
-  readonly backgroundRefresh?: boolean
-  readonly onChange?: (vault: Vault, change: CredentialsChange, account: Account) => void
-  /** Milliseconds from any start, never going back. Default `performance.now`. */
-  readonly monotonic?: () => number
-  /** Waits that many milliseconds. Default a timer. */
-  readonly sleep?: (ms: number) => Promise<void>
-}
-
-/** Which account, and what will not do. */
-export interface UsableOptions {
-  readonly account?: string | undefined
-  /** An access token that an API refused: only another one will do. */
-  readonly rejected?: string | undefined
-}
-
-/** Milliseconds that a caller with a working token waits for an early refresh. */
-const EARLY_PATIENCE = 1_000
-/** Milliseconds for which a failed early refresh is not tried again while the old token still works. */
-const RETRY_EARLY_AFTER = 10_000
-const MAXIMUM_REMEMBERED = 10_000
-
 export class CredentialManager {
-  readonly provider: Provider
-  readonly #early: number
-  readonly #onChange: NonNullable<CredentialManagerOptions['onChange']>
-  readonly #refresher: Refresher
-  readonly #background: boolean
-  readonly #sleep: (ms: number) => Promise<void>
-  /** What was last read, for when the store cannot be reached. */
-  readonly #remembered = new Map<string, Snapshot>()
-  /** Until when an early refresh is not tried again, by access token. */
-  readonly #resting = new Map<string, number>()
+  /** @internal */
+  readonly registration: Registration
+  /** @internal */
+  readonly keeper: Keeper
+  /** @internal */
+  readonly sealer: RecordSealer
+  /** @internal */
+  readonly moves: Moves
+  /** The keys in use, where several may have different ones. @internal */
+  readonly registry: KeyRegistry | undefined
+  /** Access tokens that an API keeps refusing, by credential and origin: until when no new one is fetched for that. @internal */
+  readonly refusals = new Map<string, number>()
+  /** Told when many grants died within a short time. @internal */
+  onBurst: ((count: number, seconds: number) => void) | undefined
+  readonly #dying: Burst
 
-  constructor(options: CredentialManagerOptions) {
-    this.provider = options.provider
-    this.#early = (options.refreshBeforeExpiry ?? 60) * 1000
-    this.#onChange = options.onChange ?? (() => {})
-    this.#background = options.backgroundRefresh ?? true
-    this.#sleep = options.sleep ?? ((ms) => setTimeout(ms, undefined, { ref: false }))
-    this.#refresher = new Refresher({
-      provider: options.provider,
-      check: ({ record }) => this.#checkOwner(record),
-      onWritten: (vault, snapshot, account, changed) => {
-        this.#remember(vault, snapshot)
-        if (changed) this.#onChange(vault, account.dead ? 'needs_reauthorization' : 'refreshed', account)
+  constructor(options: CredentialManagerOptions | Registration) {
+    if (!(options instanceof Registration)) {
+      checkKnown(options, REGISTRATION_OPTIONS)
+      if (typeof options.storage !== 'object') {
+        throw new OptionError('storage', 'is required: a credential store, such as fileStore({ path }).')
+      }
+    }
+    this.registration = options instanceof Registration ? options : new Registration(options)
+    const { provider, keys, name, clock } = this.registration
+    this.sealer = new RecordSealer(keys, provider.issuer, provider.clientId)
+    this.moves = new Moves(name, () => this.store)
+    this.registry = keyRegistry(this.registration)
+    this.#dying = new Burst(clock, (count, seconds) => {
+      publish('grants-dying', () => ({ client: name, count, seconds }))
+      this.onBurst?.(count, seconds)
+    })
+    this.keeper = new Keeper({
+      ...this.registration,
+      changed: (vault, change, account, remote) => {
+        const { scopes } = account.tokens
+        const subject = this.#subject(vault, account)
+        if (change === 'authorized' || change === 'refreshed') publish(change, () => ({ ...subject, scopes }))
+        if (change === 'revoked' && remote) publish('revoked', () => ({ ...subject, remote }))
+        if (change === 'needs_reauthorization') this.#dying.add()
+        const reason = account.dead && { reason: account.dead }
+        // A listener of the app must not be able to break what already happened.
+        Promise.resolve({ ...subject, change, ...reason, ...(remote && { remote }), scopes })
+          .then(this.registration.onCredentialsChanged)
+          .catch(() => {})
       },
-      monotonic: options.monotonic,
-      // These keep the process alive: what was received has yet to be written down.
-      sleep: options.sleep ?? ((ms) => setTimeout(ms)),
+      refreshFailed: (vault, account, { code }) =>
+        publish('refresh-failed', () => {
+          const reason = account.dead && { reason: account.dead }
+          return { ...this.#subject(vault, account), code, ...reason }
+        }),
     })
   }
 
+  /** The name of the registration. */
+  get name(): string {
+    return this.registration.name
+  }
+
   /**
-   * What is stored. When the store cannot be reached: what it last said, as long as the access token in it works.
+   * The stored credentials of a user, loaded.
    *
+   * @param key what the web app's `userKey` returns, or without one the identity at the provider (`request.oauth2.user`)
+   * @throws {OptionError} for something that is no key
    * @throws {StoreUnavailableError} {@link CredentialsUnreadableError} {@link ClientMismatchError}
    */
-  async load(vault: Vault): Promise<Snapshot | undefined> {
-    try {
-      const snapshot = await vault.read()
-      if (snapshot) this.#checkOwner(snapshot.record)
-      this.#remember(vault, snapshot)
-      return snapshot
-    } catch (error) {
-      const last = this.#remembered.get(vault.id)
-      const now = this.provider.clock()
-      if (error instanceof StoreUnavailableError && last?.record.accounts.some((a) => isLive(a, now))) return last
-      throw error
-    }
+  async user(key: string): Promise<UserOAuth2> {
+    return new UserOAuth2(this, this.vaultOf(checkKey(key, 'user(key)'))).load()
   }
 
   /**
-   * The same credentials with an access token that works, refreshed first if it has expired or is about to.
+   * Deletes everything that is stored for a user, then ends the grants at the provider. What the provider cannot be told at the
+   * moment is kept, sealed, and tried again by `sweep()`.
    *
-   * @throws {CredentialsRequiredError} when only a person can help
-   * @throws {ProviderUnavailableError} when a new token is needed and cannot be had now
+   * @param key as for `user`
+   * @throws {StoreUnavailableError} {@link CredentialsUnreadableError} {@link ClientMismatchError}; nothing is deleted then
    */
-  async usable(vault: Vault, snapshot: Snapshot | undefined, options: UsableOptions = {}): Promise<Snapshot> {
-    const account = accountOf(snapshot?.record, options.account)
-    if (!snapshot || !account || account.dead) throw new CredentialsRequiredError()
-    const now = this.provider.clock()
-    const { accessToken } = account.tokens
-    const live = isLive(account, now, options.rejected)
-    if (live && !this.#isDue(account, now)) return snapshot
-    try {
-      // What is about to expire is treated as refused, so that whoever refreshed it meanwhile is believed.
-      const rejected = live ? accessToken : options.rejected
-      const refreshed = this.#refresher.refresh(vault, account.id, { rejected, patient: !live })
-      if (!live || !this.#background || !vault.journaled) return await refreshed
-      return await Promise.race([refreshed, this.#sleep(EARLY_PATIENCE).then(() => snapshot)])
-    } catch (error) {
-      // A token that still works is never made unusable by a refresh that was only early.
-      if (!live || error instanceof CredentialsRequiredError) throw error
-      if (this.#resting.size >= MAXIMUM_REMEMBERED) this.#resting.clear()
-      this.#resting.set(accessToken, now + RETRY_EARLY_AFTER)
-      return snapshot
-    }
+  async deleteUser(key: string, options?: DeleteUserOptions): Promise<DeletedUser> {
+    return deleteUser(this, checkKey(key, 'deleteUser(key)'), options)
   }
 
   /**
-   * Changes what is stored under compare-and-set, as often as it takes.
+   * What has to be done now and then, best by one scheduled job: moves records to the first key, keeps unused grants alive where
+   * `keepAlive` asks for it, tells the provider about deletions that it could not be told about, and removes markers that nobody
+   * needs any more.
    *
-   * @param change returns the new record, or `undefined` to leave everything as it is
-   */
-  async update(
-    vault: Vault,
-    change: (current: CredentialRecord | undefined) => CredentialRecord | undefined,
-  ): Promise<CredentialRecord | undefined> {
-    for (;;) {
-      const snapshot = await vault.read()
-      if (snapshot) this.#checkOwner(snapshot.record)
-      const record = change(snapshot?.record)
-      if (record === undefined) return snapshot?.record
-      const generation = await vault.write(record, snapshot?.generation ?? 0)
-      if (generation === false) continue
-      this.#remember(vault, { record, generation })
-      return record
-    }
-  }
-
-  /**
-   * Removes what is stored, or a part of it, whatever is being written at the same time.
+   * @throws {OptionError} when the store cannot list its keys
+   * @throws {StoreUnavailableError} when it cannot be reached
+   * @example
+   * ```ts
+   * import type { CredentialManager } from 'fastify-oauth2client/credentials'
    *
-   * @param reduce what is left of the record; `undefined` for nothing
+   * async function nightly(manager: CredentialManager) {
+   *   const report = await manager.sweep({ keepAlive: 7 * 86_400 })
+   *   console.log(`${report.users} users, ${report.refreshed} refreshed, ${report.refreshFailed} not`)
+   * }
+   * ```
    */
-  async remove(
-    vault: Vault,
-    reduce: (record: CredentialRecord) => CredentialRecord | undefined,
-  ): Promise<CredentialRecord | undefined> {
-    for (;;) {
-      const snapshot = await vault.read()
-      if (!snapshot) break
-      this.#checkOwner(snapshot.record)
-      const rest = reduce(snapshot.record)
-      const done = rest ? await vault.write(rest, snapshot.generation) : await vault.delete(snapshot.generation)
-      if (done === false) continue
-      this.#remember(vault, rest && { record: rest, generation: Number(done) })
-      return rest
-    }
-    this.#remember(vault, undefined)
-    return undefined
+  async sweep(options?: SweepOptions): Promise<SweepReport> {
+    return sweep(this, options)
   }
 
-  /** Tells listeners about a change that was made through `update` or `remove`. */
-  announce(vault: Vault, change: CredentialsChange, account: Account): void {
-    this.#onChange(vault, change, account)
-  }
-
-  /** Resolves when no refresh is under way: one that was sent must be answered and written down. */
+  /** Resolves when nothing is under way any more. The store stays open: it is the caller's. */
   async close(): Promise<void> {
-    await this.#refresher.settled()
+    await this.keeper.close()
   }
 
-  #isDue({ tokens }: Account, now: number): boolean {
-    if (tokens.expiresAt === undefined || tokens.refreshToken === undefined) return false
-    // A short-lived token would otherwise be due from the moment it was issued.
-    const early = Math.min(this.#early, (tokens.expiresAt - tokens.obtainedAt) / 2)
-    // Jitter keeps processes that got their tokens together from refreshing them together.
-    if (now < tokens.expiresAt - early * (1 - 0.1 * Math.random())) return false
-    return now >= (this.#resting.get(tokens.accessToken) ?? 0)
+  /** The place of a user's record in the store. Distinct users have distinct places, whatever their keys contain. @internal */
+  vaultOf(user: string): Vault {
+    return storeVault(this.store, this.sealer, this.prefix + encodeKey(user), this.registry)
   }
 
-  /** A staging client on the production database must neither use nor overwrite what it finds there. */
-  #checkOwner(record: CredentialRecord): void {
-    if (record.issuer !== this.provider.issuer || record.clientId !== this.provider.clientId)
-      throw new ClientMismatchError()
+  /** The user key of a vault, for messages to the app. @internal */
+  userOf(vault: Vault): string {
+    return vault.id.startsWith(this.prefix) ? decodeURIComponent(vault.id.slice(this.prefix.length)) : vault.id
   }
 
-  #remember(vault: Vault, snapshot: Snapshot | undefined): void {
-    if (!vault.journaled) return
-    this.#remembered.delete(vault.id)
-    if (!snapshot) return
-    if (this.#remembered.size >= MAXIMUM_REMEMBERED) {
-      this.#remembered.delete(this.#remembered.keys().next().value as string)
+  /** What the keys of all users begin with. @internal */
+  get prefix(): string {
+    return `user/${this.name}/`
+  }
+
+  /** @throws {StoreRequiredError} with `storage: 'session'` @internal */
+  get store(): CredentialStore {
+    const { store } = this.registration
+    if (!store) throw new StoreRequiredError()
+    return store
+  }
+
+  [inspect.custom](): string {
+    return `CredentialManager ${this.name}`
+  }
+
+  #subject(vault: Vault, account: Account) {
+    return {
+      client: this.name,
+      user: this.userOf(vault),
+      account: account.identified ? account.id : undefined,
     }
-    const accounts = snapshot.record.accounts.map(({ tokens: { refreshToken: _, ...tokens }, ...account }) => ({
-      ...account,
-      tokens,
-    }))
-    this.#remembered.set(vault.id, { ...snapshot, record: { ...snapshot.record, accounts } })
+  }
+}
+
+/** Where nobody can look at every record, nobody could ever say that a key is free again. */
+function keyRegistry({ store, name, provider, clock }: Registration): KeyRegistry | undefined {
+  if (!store?.list || store.shared === false) return undefined
+  return new KeyRegistry({ store, name, issuer: provider.issuer, clientId: provider.clientId, clock })
+}
+
+function checkKey(key: unknown, where: string): string {
+  if (typeof key === 'string' && key !== '') return key
+  throw new OptionError(where, 'must be a non-empty string.')
+}
+
+function encodeKey(user: string): string {
+  try {
+    return encodeURIComponent(user)
+  } catch {
+    throw new OptionError('userKey', 'gave text with unpaired surrogates, which no store can keep.')
   }
 }

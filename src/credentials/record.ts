@@ -77,7 +77,27 @@ export function withAccount(record: CredentialRecord, account: Account): Credent
   }
 }
 
+/**
+ * Stands for a refresh token in records that are only looked at: there is one, and it stays where it is kept. No provider
+ * can have issued it, because it is empty.
+ */
+export const WITHHELD = ''
+
+/** The record as requests get to see it, and as it may be remembered: refresh tokens are read where they are sent. */
+export function withhold(record: CredentialRecord): CredentialRecord {
+  return deepFreeze({
+    ...record,
+    accounts: record.accounts.map((account) =>
+      account.tokens.refreshToken === undefined
+        ? account
+        : { ...account, tokens: { ...account.tokens, refreshToken: WITHHELD } },
+    ),
+  })
+}
+
 export function serializeRecord(record: CredentialRecord): string {
+  // Writing such a record down would lose what it stands for.
+  if (record.accounts.some(({ tokens }) => tokens.refreshToken === WITHHELD)) throw new TypeError('a record to look at')
   return JSON.stringify(record)
 }
 
@@ -90,7 +110,7 @@ export function parseRecord(text: string): CredentialRecord {
     throw new CredentialsUnreadableError('damaged')
   }
   const record = value as Partial<CredentialRecord> | null
-  if (typeof record?.v === 'number' && record.v > 1) throw new CredentialsUnreadableError('written by a newer version')
+  if (typeof record?.v === 'number' && record.v > 1) throw new CredentialsUnreadableError('newer_version')
   if (
     record?.v !== 1 ||
     typeof record.issuer !== 'string' ||

@@ -1,8 +1,8 @@
 /** Where one user's record is: a key of a credential store, or the session of a request. Used by the manager only. */
-import { ClientMismatchError, CredentialsUnreadableError, OAuth2ClientError, StoreUnavailableError } from '../errors.js'
-import { type KeyRing, readHeader, UnsealError } from '../keys/key-ring.js'
+import { ClientMismatchError, OAuth2ClientError, StoreUnavailableError } from '../errors.js'
+import { type KeyRing, readHeader, unreadable } from '../keys/key-ring.js'
 import type { CredentialStore } from '../storage/storage.js'
-import { type CredentialRecord, parseRecord, serializeRecord } from './record.js'
+import { type CredentialRecord, parseRecord, serializeRecord, withhold } from './record.js'
 
 /** A record as it was read. */
 export interface Snapshot {
@@ -10,6 +10,8 @@ export interface Snapshot {
   readonly generation: number
   /** Milliseconds since it was written, by the clock of where it is kept. */
   readonly age?: number | undefined
+  /** Whether it was remembered rather than read: then it is no ground for refusing anything. */
+  readonly remembered?: true
 }
 
 /** One place for one record, with the conditions of `CredentialStore`. */
@@ -21,6 +23,8 @@ export interface Vault {
   /** Whether writes are compared and set, so that a journal of attempts means something. */
   readonly journaled: boolean
   read(): Promise<Snapshot | undefined>
+  /** Reads what is only looked at: refresh tokens are withheld, and what was opened before is not opened again. */
+  look?(): Promise<Snapshot | undefined>
   write(record: CredentialRecord, expected?: number): Promise<number | false>
   delete(expected?: number): Promise<boolean>
 }
@@ -30,8 +34,8 @@ export class RecordSealer {
   readonly #keys: KeyRing
   readonly #issuer: string
   readonly #clientId: string
-  // Most reads find what the last one found; the sealed text itself is the proof that nothing changed.
-  readonly #opened = new Map<string, CredentialRecord>()
+  // Most looks find what the last one found; the sealed text itself is the proof that nothing changed.
+  readonly #looked = new Map<string, CredentialRecord>()
 
   constructor(keys: KeyRing, issuer: string, clientId: string) {
     this.#keys = keys
@@ -39,9 +43,19 @@ export class RecordSealer {
     this.#clientId = clientId
   }
 
+  /** The id of the key that seals. */
+  get kid(): string {
+    return this.#keys.kids[0]
+  }
+
   async seal(key: string, record: CredentialRecord): Promise<string> {
+    return this.sealText(key, serializeRecord(record))
+  }
+
+  /** Seals what was opened by {@link openText}, whatever version it is of. */
+  async sealText(key: string, text: string): Promise<string> {
     const header = { iss: this.#issuer, client_id: this.#clientId }
-    return this.#keys.seal('credentials', this.#context(key), serializeRecord(record), header)
+    return this.#keys.seal('credentials', this.#context(key), text, header)
   }
 
   /**
@@ -49,23 +63,31 @@ export class RecordSealer {
    * @throws {CredentialsUnreadableError}
    */
   async open(key: string, sealed: string): Promise<CredentialRecord> {
+    return parseRecord(await this.openText(key, sealed))
+  }
+
+  /** The same without refresh tokens. @throws {ClientMismatchError} {@link CredentialsUnreadableError} */
+  async look(key: string, sealed: string): Promise<CredentialRecord> {
     const memo = `${key}\n${sealed}`
-    const known = this.#opened.get(memo)
+    const known = this.#looked.get(memo)
     if (known) return known
+    const record = withhold(await this.open(key, sealed))
+    if (this.#looked.size >= MEMO_SIZE) this.#looked.delete(this.#looked.keys().next().value as string)
+    this.#looked.set(memo, record)
+    return record
+  }
+
+  /** The same without a look at what it says: a record of a later version is text too. */
+  async openText(key: string, sealed: string): Promise<string> {
     const header = readHeader(sealed)
     if (header?.iss !== undefined && (header.iss !== this.#issuer || header.client_id !== this.#clientId)) {
       throw new ClientMismatchError()
     }
-    let text: string
     try {
-      text = await this.#keys.open('credentials', this.#context(key), sealed)
+      return await this.#keys.open('credentials', this.#context(key), sealed)
     } catch (cause) {
-      throw new CredentialsUnreadableError(cause instanceof UnsealError ? cause.reason : 'damaged', { cause })
+      throw unreadable(cause)
     }
-    const record = parseRecord(text)
-    if (this.#opened.size >= MEMO_SIZE) this.#opened.delete(this.#opened.keys().next().value as string)
-    this.#opened.set(memo, record)
-    return record
   }
 
   #context(key: string): string[] {
@@ -75,17 +97,25 @@ export class RecordSealer {
 
 const MEMO_SIZE = 1_000
 
+/** What is told of each key before something is sealed with it; a `KeyRegistry`. */
+export interface KeyRegistrar {
+  register(kid: string): Promise<void>
+}
+
 /** The vault of one key of a store. */
-export function storeVault(store: CredentialStore, sealer: RecordSealer, key: string): Vault {
+export function storeVault(store: CredentialStore, sealer: RecordSealer, key: string, registrar?: KeyRegistrar): Vault {
+  const read = async (open: (sealed: string) => Promise<CredentialRecord>): Promise<Snapshot | undefined> => {
+    const stored = await reach(() => store.get(key))
+    if (stored === undefined) return undefined
+    return { record: await open(stored.value), generation: stored.generation, age: stored.age }
+  }
   return {
     id: key,
     journaled: true,
-    async read() {
-      const stored = await reach(() => store.get(key))
-      if (stored === undefined) return undefined
-      return { record: await sealer.open(key, stored.value), generation: stored.generation, age: stored.age }
-    },
+    read: () => read((sealed) => sealer.open(key, sealed)),
+    look: () => read((sealed) => sealer.look(key, sealed)),
     async write(record, expected) {
+      await registrar?.register(sealer.kid)
       const value = await sealer.seal(key, record)
       return reach(() => store.put(key, value, expected))
     },

@@ -4,21 +4,23 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
 import type { OAuth2ClientError } from '../errors.js'
 import { isNavigation, varyByNavigation } from './navigation.js'
-import { PAGE_HEADERS, pagePolicy, renderPage } from './page.js'
+import { PAGE_HEADERS, pagePolicy, renderPage, type Way } from './page.js'
 
-/** A way on for people. */
-export interface Way {
-  readonly href: string
-  readonly text: string
-}
+export type { Way }
 
-/** Answers a request with an error, unless the app's `onError` does. Always resolves to the reply. */
+/**
+ * Answers a request with an error, unless the app's `onError` does. Always resolves to the reply.
+ *
+ * @param way where a person can go on; the first one is the way forward
+ * @param person whether it is one that asks. Default: when it is a navigation
+ */
 export async function answerError(
   client: Client,
   request: FastifyRequest,
   reply: FastifyReply,
   shared: OAuth2ClientError,
-  way?: Way,
+  way: Way | readonly Way[] = [],
+  person = isNavigation(request),
 ): Promise<FastifyReply> {
   const error = ownCopy(shared)
   if (error.statusCode >= 500) request.log.error({ err: error, client: client.name }, error.message)
@@ -26,20 +28,20 @@ export async function answerError(
   reply.header('cache-control', 'no-store')
   varyByNavigation(reply)
   if (error.headers) reply.headers(error.headers)
-  const person = isNavigation(request)
+  const ways = [way].flat()
+  const [link] = ways.filter(({ fields }) => !fields)
   // An app that answers in its own layout needs the way on too.
-  if (person && way) error.details = { ...error.details, authorizeUrl: way.href }
+  if (person && link) error.details = { ...error.details, authorizeUrl: link.href }
   if (client.options.onError && (await answeredByApp(client, request, reply, error))) return reply
   reply.code(error.statusCode)
   const reason = STATUS_CODES[error.statusCode] ?? 'Error'
   if (person) {
-    const missing = error.details?.missingScopes
-    return reply.headers({ ...PAGE_HEADERS, 'content-security-policy': pagePolicy() }).send(
+    return reply.headers({ ...PAGE_HEADERS, 'content-security-policy': pagePolicy(ways) }).send(
       renderPage({
         title: TITLES[error.code] ?? 'This did not work',
         message: error.message,
-        items: Array.isArray(missing) ? missing : [],
-        link: way,
+        items: itemsOf(error),
+        ways,
         code: error.code,
       }),
     )
@@ -47,6 +49,15 @@ export async function answerError(
   return reply
     .type('application/json; charset=utf-8')
     .send({ statusCode: error.statusCode, code: error.code, error: reason, message: error.message, ...error.details })
+}
+
+/** What the page lists. */
+function itemsOf({ details = {} }: OAuth2ClientError): string[] {
+  if (Array.isArray(details.missingScopes)) return details.missingScopes
+  if (typeof details.account !== 'object' || details.account === null) return []
+  const { id, email } = details.account as { readonly id: string | null; readonly email: string | null }
+  const account = email ?? id ?? 'not named by the provider'
+  return [`Account: ${account}`, `At: ${details.provider}`, `To be connected to: ${details.application}`]
 }
 
 /** Everybody who waits for one refresh gets one error: what is added for one of them must not be seen by the others. */
@@ -83,6 +94,7 @@ const TITLES: Readonly<Record<string, string>> = {
   FST_OAUTH2_ACCESS_DENIED: 'Access was not granted',
   FST_OAUTH2_ACCOUNT_MISMATCH: 'That was another account',
   FST_OAUTH2_AUTHORIZATION_LOOP: 'Signing in had no effect',
+  FST_OAUTH2_CONFIRMATION_REQUIRED: 'Connect this account?',
   FST_OAUTH2_CREDENTIALS_REQUIRED: 'Authorization is required',
   FST_OAUTH2_INSUFFICIENT_SCOPE: 'More permissions are needed',
   FST_OAUTH2_PROVIDER_UNAVAILABLE: 'The sign-in service is not answering',

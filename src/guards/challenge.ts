@@ -15,7 +15,9 @@ import {
   ScopeDeclinedError,
   UserRequiredError,
 } from '../errors.js'
+import { publish } from '../events.js'
 import type { RequestOAuth2 } from '../request.js'
+import { rememberCause } from '../session/cause.js'
 import { startFlow } from '../session/start-flow.js'
 import { answerError } from './answer.js'
 import { isNavigation, varyByNavigation } from './navigation.js'
@@ -29,11 +31,19 @@ export async function challenge(
   oauth2: RequestOAuth2,
   needed: readonly string[],
 ): Promise<FastifyReply> {
+  publish('guard-refused', () => ({
+    client: client.name,
+    user: oauth2.user,
+    code: error.code,
+    route: request.routeOptions.url,
+  }))
   const person = isNavigation(request)
   // On the authorize route, which nobody wants to come back to, it is where that one was to lead.
   const { return_url: beyond } = (request.query ?? {}) as { readonly return_url?: unknown }
   const here = client.returnUrl(client.publicPrefix + request.originalUrl, beyond)
   if (error instanceof UserRequiredError && person && client.options.loginPath) {
+    // Whoever signs in to the app now, in a form of its own, is still where another site sent them.
+    rememberCause(client, request, reply)
     reply.header('cache-control', 'no-store')
     varyByNavigation(reply)
     const separator = client.options.loginPath.includes('?') ? '&' : '?'
@@ -51,6 +61,7 @@ export async function challenge(
     const stop = await reasonToStop(client, request, oauth2, error, needed, missing)
     if (stop) {
       stop.details = { missingScopes: missing }
+      rememberCause(client, request, reply)
       return answerError(client, request, reply, stop, { href: await ask(here), text: 'Ask again' })
     }
     varyByNavigation(reply)
@@ -67,6 +78,7 @@ export async function challenge(
       })
     } catch (failure) {
       if (!isClientError(failure)) throw failure
+      rememberCause(client, request, reply)
       return answerError(client, request, reply, failure, { href: await ask(here), text: 'Try again' })
     }
   }

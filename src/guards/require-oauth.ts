@@ -90,12 +90,14 @@ async function guard(
   if (isOwnRoute(client, request)) return aware(client, request, reply)
   const oauth2 = requestState(client, request, reply)
   try {
-    await oauth2.load()
+    await oauth2.load({ recall: true })
     if (client.options.userKey && oauth2.user === undefined && !client.options.resolveUser)
       throw new UserRequiredError()
     oauth2.select(account)
     await oauth2.ensureUsable()
-    if (!client.options.provider.scopes.covers(oauth2.scopes, needed)) throw new InsufficientScopeError()
+    const covered = () => client.options.provider.scopes.covers(oauth2.scopes, needed)
+    if (!covered() && (await oauth2.confirm())) await oauth2.ensureUsable()
+    if (!covered()) throw new InsufficientScopeError()
   } catch (error) {
     if (!isClientError(error)) throw error
     return answered(reply, challenge(client, request, reply, error, oauth2, needed))
@@ -121,7 +123,7 @@ async function aware(client: Client, request: FastifyRequest, reply: FastifyRepl
 
 function isOwnRoute(client: Client, { routeOptions: { config, url } }: FastifyRequest): boolean {
   const own = (config as { [kOwnRoute]?: true } | undefined)?.[kOwnRoute] === true
-  return own || (!client.options.routes && url === client.options.callbackPath)
+  return own || (!client.options.routes && (url === client.options.callbackPath || url === client.confirmPath))
 }
 
 /** Ends a hook that has sent an answer. Returned, always: a hook that sends and does not say so lets the handler run. */

@@ -4,23 +4,29 @@
  */
 import { createHash, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
 import { FlattenedEncrypt, flattenedDecrypt } from 'jose'
-import { OptionError } from '../errors.js'
+import { CredentialsUnreadableError, OptionError, type UnreadableReason } from '../errors.js'
 
 /** What a sealed value is for. Each purpose has a key of its own, so that no value can stand in for another kind. */
-export type Purpose = 'flow' | 'ticket' | 'outcome' | 'credentials' | 'xsrf'
+export type Purpose = 'flow' | 'ticket' | 'outcome' | 'pending' | 'credentials' | 'revocation' | 'xsrf'
 
 /** Why a sealed value could not be opened. */
 export class UnsealError extends Error {
-  readonly reason: 'unknown key' | 'damaged'
+  readonly reason: UnreadableReason
+  /** The id of the key that it was sealed with, as far as it says so. */
+  readonly kid: string | undefined
 
-  constructor(reason: 'unknown key' | 'damaged') {
+  constructor(reason: UnreadableReason, kid?: string) {
     super(`sealed value: ${reason}`)
     this.reason = reason
+    this.kid = kid
   }
 }
 
 const FORMAT = 'fastify-oauth2client/1'
 const MINIMUM_LENGTH = 32
+/** How values are sealed. A later way says so in the header, as `v`. */
+const VERSION = 1
+const KEY_ID = /^[\w-]{8}$/
 
 interface RingKey {
   readonly kid: string
@@ -39,12 +45,14 @@ export class KeyRing {
       if (material.length < MINIMUM_LENGTH) {
         throw new OptionError('encryptionKeys', `a key needs at least ${MINIMUM_LENGTH} random characters or bytes.`)
       }
-      return {
-        kid: createHash('sha256').update(`${FORMAT} kid `).update(material).digest('base64url').slice(0, 8),
-        material,
-      }
+      return { kid: keyId(material), material }
     })
     if (this.#keys.length === 0) throw new OptionError('encryptionKeys', 'needs at least one key.')
+  }
+
+  /** The ids of the keys. The first one's is in whatever is sealed from now on. */
+  get kids(): readonly [string, ...string[]] {
+    return this.#keys.map(({ kid }) => kid) as [string, ...string[]]
   }
 
   /**
@@ -55,8 +63,9 @@ export class KeyRing {
    */
   async seal(purpose: Purpose, context: readonly string[], plaintext: string, header = {}): Promise<string> {
     const key = this.#keys[0] as RingKey
+    const claims = { alg: 'dir', enc: 'A256GCM', kid: key.kid, ...header }
     const jwe = await new FlattenedEncrypt(Buffer.from(plaintext))
-      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: key.kid, ...header })
+      .setProtectedHeader(purpose === 'credentials' ? withPlace(claims, purpose, context) : claims)
       .setAdditionalAuthenticatedData(associatedData(purpose, context))
       .encrypt(this.#key(key, purpose))
     return `${jwe.protected}.${jwe.iv}.${jwe.ciphertext}.${jwe.tag}`
@@ -64,12 +73,18 @@ export class KeyRing {
 
   /** @throws {UnsealError} */
   async open(purpose: Purpose, context: readonly string[], sealed: string): Promise<string> {
+    const claims = readHeader(sealed)
+    const kid = isKeyId(claims?.kid) ? claims.kid : undefined
+    if (typeof claims?.v === 'number' && claims.v > VERSION) throw new UnsealError('newer_version', kid)
+    if (!claims || kid === undefined) throw new UnsealError('damaged')
     const [header, iv, ciphertext, tag, ...rest] = sealed.split('.')
-    if (!header || !iv || ciphertext === undefined || !tag || rest.length > 0) throw new UnsealError('damaged')
-    const kid = readHeader(sealed)?.kid
-    if (typeof kid !== 'string') throw new UnsealError('damaged')
+    if (!header || !iv || ciphertext === undefined || !tag || rest.length > 0) throw new UnsealError('damaged', kid)
+    // Before the key is looked for: a key that comes back would not make this the right place.
+    if (claims.place !== undefined && claims.place !== digestOf(purpose, context)) {
+      throw new UnsealError('misplaced', kid)
+    }
     const key = this.#keys.find((candidate) => candidate.kid === kid)
-    if (!key) throw new UnsealError('unknown key')
+    if (!key) throw new UnsealError('unknown_key', kid)
     try {
       const aad = Buffer.from(associatedData(purpose, context)).toString('base64url')
       const { plaintext } = await flattenedDecrypt(
@@ -79,7 +94,7 @@ export class KeyRing {
       )
       return Buffer.from(plaintext).toString()
     } catch {
-      throw new UnsealError('damaged')
+      throw new UnsealError('damaged', kid)
     }
   }
 
@@ -99,14 +114,62 @@ export class KeyRing {
   }
 }
 
-/** The readable header of a sealed value, or `undefined` when there is none. Nothing in it is proven yet. */
+/** What a key is called in the header of what it sealed (`kid`). It says nothing about the key. */
+export function keyId(key: string | Uint8Array): string {
+  return createHash('sha256').update(`${FORMAT} kid `).update(key).digest('base64url').slice(0, 8)
+}
+
+/**
+ * The readable header of a sealed value, or `undefined` when there is none or it was damaged. Nothing in it is proven yet:
+ * only opening the value does that.
+ */
 export function readHeader(sealed: string): Record<string, unknown> | undefined {
   try {
-    const header: unknown = JSON.parse(Buffer.from(sealed.slice(0, sealed.indexOf('.')), 'base64url').toString())
-    return typeof header === 'object' && header !== null ? (header as Record<string, unknown>) : undefined
+    const header: unknown = JSON.parse(Buffer.from(sealed.split('.', 1)[0] as string, 'base64url').toString())
+    if (typeof header !== 'object' || header === null) return undefined
+    const { sum, ...claims } = header as Record<string, unknown>
+    // Values from before there were places have no checksum either.
+    const intact = sum === undefined ? claims.place === undefined : sum === checksum(claims)
+    return intact ? claims : undefined
   } catch {
     return undefined
   }
+}
+
+/** Whether it has the form of a key's id. Whatever else somebody wrote in its place is not worth repeating. */
+export function isKeyId(value: unknown): value is string {
+  return typeof value === 'string' && KEY_ID.test(value)
+}
+
+/** The id of the key that something was sealed with, as far as it says so. */
+export function kidOf(sealed: string): string | undefined {
+  const kid = readHeader(sealed)?.kid
+  return isKeyId(kid) ? kid : undefined
+}
+
+/** What a store's user gets when a value of it could not be opened. */
+export function unreadable(cause: unknown): CredentialsUnreadableError {
+  if (!(cause instanceof UnsealError)) return new CredentialsUnreadableError('damaged', { cause })
+  const { reason, kid } = cause
+  return new CredentialsUnreadableError(reason, { cause, kid })
+}
+
+/**
+ * Where a value belongs, written where it can be read without the key: what was copied onto another place is told apart
+ * from what was damaged, which authentication alone cannot do. The checksum tells an accident in the header from another
+ * key, place or client. Both are for the message only; what is believed is authenticated.
+ */
+function withPlace<T extends object>(claims: T, purpose: Purpose, context: readonly string[]) {
+  const placed = { ...claims, place: digestOf(purpose, context) }
+  return { ...placed, sum: checksum(placed) }
+}
+
+function digestOf(purpose: Purpose, context: readonly string[]): string {
+  return createHash('sha256').update(associatedData(purpose, context)).digest('base64url').slice(0, 16)
+}
+
+function checksum(claims: object): string {
+  return createHash('sha256').update(JSON.stringify(claims)).digest('base64url').slice(0, 8)
 }
 
 // Length prefixes make the list unambiguous: ('ab', 'c') and ('a', 'bc') differ.

@@ -8,6 +8,7 @@ import type { Client } from '../client.js'
 import { unavailable } from '../credentials/refresher.js'
 import {
   AccessDeniedError,
+  AccountMismatchError,
   AuthorizationFailedError,
   ClientRejectedError,
   ExchangeFailedError,
@@ -16,13 +17,15 @@ import {
 } from '../errors.js'
 import { answerError, type Way } from '../guards/answer.js'
 import { isClientError } from '../guards/challenge.js'
-import { requestState } from '../lookup.js'
+import { rememberCause } from '../session/cause.js'
 import { hashState, type PendingFlow } from '../session/flow-cookie.js'
-import { makeLink } from '../session/link.js'
 import { appData, readBinding } from '../session/session.js'
 import { startFlow } from '../session/start-flow.js'
 import { sealTicket } from '../session/ticket.js'
-import { type Exchanged, exchangeCode } from './exchange.js'
+import { conclude, concludedAt } from './conclude.js'
+import { accountForDisplay, askToConfirm, type Unconfirmed } from './confirm.js'
+import { ConfirmationNeeded, type Connected, connectAccount, type Linked } from './connect.js'
+import { exchangeCode } from './exchange.js'
 import { ReconsentNeeded } from './reconsent.js'
 
 /** Answers of other response types and modes, which nobody asked for. RFC 9700 section 4.6. */
@@ -38,12 +41,14 @@ export async function callback(client: Client, request: FastifyRequest, reply: F
   let pending: { name: string; flow: PendingFlow } | undefined
   try {
     pending = await findFlow(client, request, params)
-    if (!pending) return reopened(client, request, reply, params)
+    if (!pending) return await reopened(client, request, reply, params)
     const { flow } = pending
     checkAnswer(flow, params, await client.options.provider.metadata())
     return await finish(client, request, reply, pending, params, query)
   } catch (error) {
     if (!isClientError(error)) throw error
+    // What began elsewhere does not become ours by starting again, and of what is no flow nobody knows.
+    rememberCause(client, request, reply, pending ? pending.flow.crossSite === true : true)
     return answerError(client, request, reply, error, await startAgain(client, pending?.flow))
   }
 }
@@ -70,17 +75,25 @@ async function findFlow(client: Client, request: FastifyRequest, params: URLSear
 }
 
 /** A callback that was answered before, opened again by a reload or the back button. */
-function reopened(client: Client, request: FastifyRequest, reply: FastifyReply, params: URLSearchParams): FastifyReply {
+async function reopened(
+  client: Client,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  params: URLSearchParams,
+): Promise<FastifyReply> {
   const hash = hashState(params.get('state') as string)
-  const done = client.linkOf(request)?.done?.find(([known]) => same(known, hash))
-  if (!done) {
-    request.log.info(
-      { client: client.name },
-      'the callback answers no flow of this browser: it took too long, cookies are blocked, or the app is open under another host than that of baseUrl',
-    )
-    throw new StateInvalidError()
+  const led = concludedAt(client, request, hash)
+  if (led !== undefined) return reply.redirect(led, 303)
+  const waiting = client.options.userKey && (await client.pendingLinks.find(request, hash))
+  if (waiting) {
+    if ((await client.userFor(request)) !== waiting.flow.user) throw new AccountMismatchError()
+    return askToConfirm(client, request, reply, hash, accountForDisplay(waiting.account))
   }
-  return reply.redirect(client.returnUrl(done[1]), 303)
+  request.log.info(
+    { client: client.name },
+    'the callback answers no flow of this browser: it took too long, cookies are blocked, or the app is open under another host than that of baseUrl',
+  )
+  throw new StateInvalidError()
 }
 
 /**
@@ -113,25 +126,28 @@ async function finish(
 ): Promise<FastifyReply> {
   const hash = hashState(flow.state)
   const before = appData(request)
-  let authorized: Exchanged | undefined
+  let authorized: Connected['authorized'] | undefined
   try {
     const error = params.get('error')
     if (error !== null) throw authorizationError(error)
-    const { user, completion } = await exchangeOnce(client, request, flow, hash, query, (exchanged) => {
-      authorized = exchanged
-    })
-    const returnUrl = client.returnUrl(flow.returnUrl)
-    await makeLink(client, request, { ...completion, user, done: [hash, returnUrl] }, before)
+    const run = await client.completions.run(hash, client.options.provider.timeout, () =>
+      complete(client, request, flow, hash, query, (connected) => {
+        authorized = connected
+      }),
+    )
+    // Another process has the flow and did not say in time what came of it.
+    if (!run) throw unavailable(5)
+    const { completion } = run
+    if ('user' in completion) {
+      return await conclude(client, request, reply, { flow, hash, completion, authorized, before, flowCookie: name })
+    }
+    client.pendingLinks.carry(request, reply, completion.pending)
     client.flowCookies.clear(reply, name)
-    await client.outcome.save(reply, { scopes: flow.scopes })
-    requestState(client, request, reply).forget()
-    if (authorized) logDifference(client, request, flow, authorized)
-    if (authorized) await client.options.onAuthorized?.(request, { ...authorized.authorized, user, returnUrl })
-    return reply.redirect(returnUrl, 303)
+    return await askToConfirm(client, request, reply, hash, completion.account)
   } catch (error) {
     if (error instanceof ReconsentNeeded) {
       client.flowCookies.clear(reply, name)
-      const { intent, needed, scopes, returnUrl, user, identity, another = false } = flow
+      const { intent, needed, scopes, returnUrl, user, identity, another = false, crossSite = false } = flow
       return startFlow(client, request, reply, {
         intent,
         needed,
@@ -141,6 +157,7 @@ async function finish(
         identity,
         another,
         reconsent: true,
+        crossSite,
       })
     }
     // These leave the code unused or the flow to somebody else; after anything else it is spent.
@@ -151,42 +168,40 @@ async function finish(
   }
 }
 
-/** Scopes are no secret, and what became of them is the first thing to know when a page says that one is missing. */
-function logDifference(
-  { name, options }: Client,
-  request: FastifyRequest,
-  flow: PendingFlow,
-  { authorized }: Exchanged,
-): void {
-  const granted = authorized.credentials.scopes
-  const missing = options.provider.scopes.missing(granted, flow.scopes)
-  if (missing.length > 0) {
-    request.log.info({ client: name, requested: flow.scopes, granted, missing }, 'less was granted than was asked for')
-  }
-}
-
 const KEEPS_FLOW = new Set(['FST_OAUTH2_STATE_INVALID', 'FST_OAUTH2_STORE_UNAVAILABLE'])
 
-async function exchangeOnce(
+async function complete(
   client: Client,
   request: FastifyRequest,
   flow: PendingFlow,
   hash: string,
   query: string,
-  onFirst: (exchanged: Exchanged) => void,
-) {
-  const run = await client.completions.run(hash, client.options.provider.timeout, async () => {
-    const exchanged = await exchangeCode(client, request, flow, query)
-    onFirst(exchanged)
-    return exchanged.completion
-  })
-  // Another process has the flow and did not say in time what came of it.
-  if (!run) throw unavailable(5)
-  return { user: run.completion.user, completion: { id: run.completion.linkId, ...sealedOnly(run.completion) } }
-}
-
-function sealedOnly({ credentials }: { credentials?: string }): { credentials?: string } {
-  return credentials === undefined ? {} : { credentials }
+  onConnected: (authorized: Connected['authorized']) => void,
+): Promise<Linked | Unconfirmed> {
+  const account = await exchangeCode(client, request, flow, query)
+  try {
+    const { completion, authorized } = await connectAccount(client, request, flow, account)
+    onConnected(authorized)
+    return completion
+  } catch (error) {
+    const { intent, needed, scopes, returnUrl, user, identity, another } = flow
+    if (!(error instanceof ConfirmationNeeded) || user === undefined) throw error
+    const pending = await client.pendingLinks.hold(hash, {
+      account,
+      flow: {
+        intent,
+        needed,
+        scopes,
+        returnUrl,
+        user,
+        ...(identity === undefined ? {} : { identity }),
+        ...(another ? { another } : {}),
+      },
+      // Not that of the flow: another tab may have put this one in its place.
+      binding: readBinding(request) as string,
+    })
+    return { account: accountForDisplay(account), ...(pending === undefined ? {} : { pending }) }
+  }
 }
 
 /** Error codes of RFC 6749 section 4.1.2.1 and OpenID Connect Core section 3.1.2.6. What was described with them is dropped. */

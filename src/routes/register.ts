@@ -5,9 +5,9 @@ import { kOwnRoute } from '../lookup.js'
 
 type Handler = (client: Client, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
 
-/** Bytes. A logout form holds a token and a path. */
+/** Bytes. Our forms hold a token and a path. */
 const FORM_LIMIT = 16_384
-const OTHERS = ['HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 /** Route options that are kept whatever else is set. */
 function quiet(options: RouteShorthandOptions): RouteShorthandOptions {
@@ -31,21 +31,25 @@ export const registerRoutes: FastifyPluginAsync<{
   readonly client: Client
   readonly authorize: Handler
   readonly callback: Handler
+  readonly confirm: Handler
   readonly logout: Handler
-}> = async (fastify, { client, authorize, callback, logout }) => {
+}> = async (fastify, { client, authorize, callback, confirm, logout }) => {
   const { options } = client
   // Paths are complete already; within a prefixed context Fastify would add the prefix again.
   const path = (full: string) => full.slice(fastify.prefix.length)
   const shared = quiet(options.routeOptions)
   fastify.get(path(options.authorizePath), shared, (request, reply) => authorize(client, request, reply))
   fastify.get(path(options.callbackPath), shared, (request, reply) => callback(client, request, reply))
-  for (const url of [options.authorizePath, options.callbackPath]) {
+  const refuseOthers = (url: string, allowed: 'GET' | 'POST') => {
     // What Fastify answers and logs where there is no route repeats the whole URL, with the code in it.
     const { config, logSerializers } = shared as Required<RouteShorthandOptions>
-    const refuse = (_request: unknown, reply: FastifyReply) => methodNotAllowed(reply)
-    fastify.route({ method: OTHERS, url: path(url), config, logSerializers, onRequest: refuse, handler: refuse })
+    const refuse = (_request: unknown, reply: FastifyReply) => methodNotAllowed(reply, allowed)
+    const method = METHODS.filter((name) => name !== allowed)
+    fastify.route({ method, url: path(url), config, logSerializers, onRequest: refuse, handler: refuse })
   }
-  if (!options.logout) return
+  for (const url of [options.authorizePath, options.callbackPath]) refuseOthers(url, 'GET')
+  const confirms = options.userKey !== undefined
+  if (!options.logout && !confirms) return
   if (!fastify.hasContentTypeParser('application/x-www-form-urlencoded')) {
     fastify.addContentTypeParser(
       'application/x-www-form-urlencoded',
@@ -53,12 +57,16 @@ export const registerRoutes: FastifyPluginAsync<{
       (_request, body, done) => done(null, Object.fromEntries(new URLSearchParams(body as string))),
     )
   }
-  fastify.post(path(options.logoutPath), shared, (request, reply) => logout(client, request, reply))
+  if (options.logout) fastify.post(path(options.logoutPath), shared, (request, reply) => logout(client, request, reply))
+  if (!confirms) return
+  fastify.post(path(client.confirmPath), shared, (request, reply) => confirm(client, request, reply))
+  refuseOthers(client.confirmPath, 'POST')
 }
 
-async function methodNotAllowed(reply: FastifyReply): Promise<FastifyReply> {
-  const message = 'This is opened by browsers, with GET.'
-  reply.code(405).headers({ allow: 'GET', 'cache-control': 'no-store' })
+async function methodNotAllowed(reply: FastifyReply, allowed: 'GET' | 'POST'): Promise<FastifyReply> {
+  const message =
+    allowed === 'GET' ? 'This is opened by browsers, with GET.' : 'This is where a form is sent to, with POST.'
+  reply.code(405).headers({ allow: allowed, 'cache-control': 'no-store' })
   return reply.send({ statusCode: 405, error: 'Method Not Allowed', message })
 }
 

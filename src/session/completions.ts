@@ -1,23 +1,13 @@
 /**
- * Callbacks that are being answered, or were a moment ago. A callback that comes twice, from a double click or a reload,
- * joins the first one: the code can be exchanged only once, and trying again makes a strict provider revoke everything.
+ * Callbacks and confirmations that are being answered, or were a moment ago. One that comes twice, from a double click or a
+ * reload, joins the first one: a code can be exchanged only once, and trying again makes a strict provider revoke everything.
  */
 import { reach } from '../credentials/vault.js'
 import type { KeyRing } from '../keys/key-ring.js'
 import type { CredentialStore } from '../storage/storage.js'
 
-/** What a callback came to, apart from the response that says so. */
-export interface Completion {
-  /** Whose credentials these are: what the session is linked to. */
-  readonly user: string
-  /** The link's id, minted for this sign-in. */
-  readonly linkId: string
-  /** With `storage: 'session'`: the sealed record. */
-  readonly credentials?: string
-}
-
 interface Entry {
-  readonly promise: Promise<Completion | undefined>
+  readonly promise: Promise<object | undefined>
   settledAt: number | undefined
 }
 
@@ -45,11 +35,11 @@ export class Completions {
   }
 
   /**
-   * Runs `complete` unless it ran already for this state, in this process or another one.
+   * Runs `complete` unless it ran already for this hash, in this process or another one.
    *
    * @returns `first` for the one caller whose `complete` ran
    */
-  async run(
+  async run<Completion extends object>(
     hash: string,
     timeout: number,
     complete: () => Promise<Completion>,
@@ -57,7 +47,7 @@ export class Completions {
     this.#forget()
     const known = this.#entries.get(hash)
     if (known) {
-      const completion = await known.promise
+      const completion = (await known.promise) as Completion | undefined
       return completion && { completion, first: false }
     }
     let first = true
@@ -73,7 +63,7 @@ export class Completions {
         return completion
       }
       first = false
-      return this.#wait(hash, timeout)
+      return this.#wait<Completion>(hash, timeout)
     })()
     const entry: Entry = { promise, settledAt: undefined }
     this.#entries.set(hash, entry)
@@ -94,13 +84,13 @@ export class Completions {
     return claimed
   }
 
-  async #publish(hash: string, completion: Completion): Promise<void> {
+  async #publish(hash: string, completion: object): Promise<void> {
     const sealed = this.#store && (await this.#keys.seal('outcome', [this.#prefix, hash], JSON.stringify(completion)))
     // Only a repeated callback in another process misses it; this one has its answer.
     if (sealed) await this.#store?.put(this.#prefix + hash, sealed).catch(() => {})
   }
 
-  async #wait(hash: string, timeout: number): Promise<Completion | undefined> {
+  async #wait<Completion>(hash: string, timeout: number): Promise<Completion | undefined> {
     const store = this.#store as CredentialStore
     for (let waited = 0; waited < timeout; waited += POLL_INTERVAL) {
       const stored = await reach(() => store.get(this.#prefix + hash))

@@ -30,6 +30,8 @@ export interface PendingFlow extends AuthorizationRequest {
   readonly another?: boolean
   /** Whether consent was already asked for a second time, for want of a refresh token. */
   readonly reconsented?: boolean
+  /** Whether another site may have had it begun: then nothing new is connected without the person's word. */
+  readonly crossSite?: boolean
   /** Milliseconds since the epoch. */
   readonly startedAt: number
 }

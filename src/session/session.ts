@@ -40,8 +40,10 @@ const DONE_LIMIT = 600
 /** Milliseconds that a response of the app may take to reach the browser and its session. */
 const SETTLED_AFTER = 10_000
 const PREFIX = 'oauth2client:'
-// No client can have this name: names are identifiers.
-const BINDING = `${PREFIX}.binding`
+// No client can have a name with a dot in front: names are identifiers.
+const RESERVED = `${PREFIX}.`
+const BINDING = `${RESERVED}binding`
+const pendingKey = (client: string) => `${RESERVED}pending.${client}`
 const linkKey = (client: string) => PREFIX + client
 const isOurs = (key: string) => key.startsWith(PREFIX)
 
@@ -91,7 +93,9 @@ export function isEncrypted(request: FastifyRequest): boolean {
 /** Names of the clients that somebody is signed in through. */
 export function linkedClients(request: FastifyRequest): string[] {
   const session = sessionOf(request)
-  const links = keysOf(session, true).filter((key) => isOurs(key) && key !== BINDING && session.get(key) !== undefined)
+  const links = keysOf(session, true).filter(
+    (key) => isOurs(key) && !key.startsWith(RESERVED) && session.get(key) !== undefined,
+  )
   return links.map((key) => key.slice(PREFIX.length))
 }
 
@@ -116,6 +120,16 @@ function fitting(done: NonNullable<SessionLink['done']>, limit: number): typeof 
     room -= JSON.stringify(entry).length
     return room >= 0
   })
+}
+
+/** What waits for the person to confirm it: sealed, and apart from what is confirmed. */
+export function readPending(request: FastifyRequest, client: string): string | undefined {
+  const value = sessionOf(request).get(pendingKey(client))
+  return typeof value === 'string' ? value : undefined
+}
+
+export function writePending(request: FastifyRequest, client: string, sealed: string | undefined): void {
+  sessionOf(request).set(pendingKey(client), sealed)
 }
 
 /** A random value that stays with the session when its id changes, and goes when the person behind it does. */

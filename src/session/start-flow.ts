@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
 import { authorizationUrl } from '../flows/authorization-code.js'
+import { causedElsewhere, forgetCause } from './cause.js'
 import type { PendingFlow } from './flow-cookie.js'
 import { checkSessionCookie, ensureBinding, isFreshBinding, readBinding } from './session.js'
 
@@ -22,6 +23,8 @@ export interface StartFlow {
   readonly loginHint?: string | undefined
   /** Asks for consent again, for want of a refresh token. */
   readonly reconsent?: boolean
+  /** Whether it goes on for one that another site had begun. Default: as the request says. */
+  readonly crossSite?: boolean | undefined
 }
 
 /** @throws {SessionCookieError} {@link SessionRequiredError} {@link ProviderUnavailableError} {@link OptionError} */
@@ -50,6 +53,8 @@ export async function startFlow(
       ...(start.loginHint ? { login_hint: start.loginHint } : {}),
     },
   })
+  // Only where the app knows who it is can something be connected to somebody.
+  const crossSite = start.user !== undefined && (start.crossSite ?? causedElsewhere(client, request))
   const now = options.clock()
   const fresh = isFreshBinding(readBinding(request), now)
   await client.flowCookies.save(request, reply, {
@@ -64,8 +69,10 @@ export async function startFlow(
     needed: provider.scopes.union(options.scopes, start.needed),
     ...(start.another ? { another: true } : {}),
     ...(start.reconsent ? { reconsented: true } : {}),
+    ...(crossSite ? { crossSite } : {}),
     startedAt: now,
   })
+  forgetCause(client, request, reply)
   reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
   return reply.redirect(url, 302)
 }

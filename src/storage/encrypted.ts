@@ -1,5 +1,5 @@
-import { CredentialsUnreadableError, OptionError } from '../errors.js'
-import { KeyRing, UnsealError } from '../keys/key-ring.js'
+import { OptionError } from '../errors.js'
+import { KeyRing, unreadable } from '../keys/key-ring.js'
 import type { CredentialStore } from './storage.js'
 
 /** The members of a store that may be missing. */
@@ -23,7 +23,9 @@ export type EncryptedStore<Inner extends CredentialStore = CredentialStore> = Om
  * then remove the old one.
  *
  * @throws OptionError for unusable keys, and for a store that is encrypted already. `get` rejects with
- * CredentialsUnreadableError when a value was sealed with another key, was altered, or was never sealed; it is kept.
+ * CredentialsUnreadableError when a value cannot be opened, and keeps it; `reason` says whether its key is missing
+ * (`unknown_key`), it was copied from another key of the store (`misplaced`), it was altered or never sealed (`damaged`),
+ * or a later version sealed it (`newer_version`).
  *
  * @example
  * ```ts
@@ -54,7 +56,7 @@ export function encrypted<Inner extends CredentialStore>(
       try {
         return { ...stored, value: await ring.open('credentials', [key], stored.value) }
       } catch (cause) {
-        throw new CredentialsUnreadableError(cause instanceof UnsealError ? cause.reason : 'damaged', { cause })
+        throw unreadable(cause)
       }
     },
 

@@ -53,12 +53,13 @@ export class SessionStorage {
     if (this.#ended.has(slot.id)) current = undefined
     // Two accounts may be refreshed at once within a request: the second to write has to see what the first wrote.
     let generation = 1
+    const gone = (expected?: number): false => {
+      // Whoever creates would try again for ever: the place itself is gone.
+      if (!expected) throw new CredentialsRequiredError()
+      return false
+    }
     const write = async (record: CredentialRecord, expected?: number): Promise<number | false> => {
-      if (this.#ended.has(slot.id)) {
-        // Whoever creates would try again for ever: the place itself is gone.
-        if (!expected) throw new CredentialsRequiredError()
-        return false
-      }
+      if (this.#ended.has(slot.id)) return gone(expected)
       if (expected && expected !== generation) return false
       generation += 1
       const written = generation
@@ -71,6 +72,12 @@ export class SessionStorage {
       } catch (error) {
         if (current === record) current = before
         throw error
+      }
+      if (this.#ended.has(slot.id)) {
+        // It ended while this was on its way: the session may have come back to life by it, and must not hold it.
+        current = undefined
+        await slot.write(undefined)
+        return gone(expected)
       }
       if (before && before !== record) this.#keep(digest(before), record)
       return written

@@ -60,7 +60,8 @@ export function nowOf(sql: Sql, dialect: SqlDialect): RawBuilder<number> {
 
 /**
  * Creates the tables of `sqlStore` where they are missing; never changes or drops anything, so it may run at every
- * start, also in several processes at once. Apps with migrations of their own can put the same statements there:
+ * start, also in several processes at once. `npx fastify-oauth2client migrate` does the same from a shell, and prints
+ * the statements with `--print`. Apps with migrations of their own can put them there:
  *
  * ```sql
  * create table oauth2_credentials (
@@ -95,29 +96,9 @@ export function nowOf(sql: Sql, dialect: SqlDialect): RawBuilder<number> {
  * ```
  */
 export async function createCredentialTables(db: AnyKysely, options: CredentialTablesOptions = {}): Promise<void> {
-  const { table = 'oauth2_credentials', leaseTable = `${table}_leases`, dialect = dialectOf(db) } = options
   const { sql } = await loadKysely()
-  const mysql = dialect === 'mysql'
-  const key = sql.raw({ sqlite: 'text', postgres: 'text collate "C"', mysql: `varbinary(${MAX_KEY_BYTES})` }[dialect])
-  const text = sql.raw(mysql ? 'longtext character set utf8mb4 collate utf8mb4_bin' : 'text')
-  const suffix = sql.raw(mysql ? ' engine = InnoDB' : '')
-  const [name = '', schema] = table.split('.').reverse()
-  const indexName = sql.ref(`${name}_deleted_at`)
-  // Where a schema is named, SQLite wants it before the index, PostgreSQL before the table.
-  const index =
-    dialect === 'sqlite' && schema !== undefined
-      ? sql`${sql.ref(schema)}.${indexName} on ${sql.ref(name)}`
-      : sql`${indexName} on ${sql.table(table)}`
-  const statements = [
-    // MySQL has no "create index if not exists", hence the index inside.
-    sql`create table if not exists ${sql.table(table)} (credential_key ${key} not null primary key, value ${text},
-      generation bigint not null, updated_at bigint not null, deleted_at bigint
-      ${mysql ? sql`, index ${indexName} (deleted_at)` : sql``})${suffix}`,
-    ...(mysql ? [] : [sql`create index if not exists ${index} (deleted_at)`]),
-    sql`create table if not exists ${sql.table(leaseTable)} (lease_key ${key} not null primary key,
-      owner varchar(64) not null, expires_at bigint not null)${suffix}`,
-  ]
-  for (const statement of statements) {
+  const tables = credentialTables(sql, { ...options, dialect: options.dialect ?? dialectOf(db) })
+  for (const statement of tables.flatMap(({ statements }) => statements)) {
     try {
       await statement.execute(db)
     } catch (error) {
@@ -126,4 +107,63 @@ export async function createCredentialTables(db: AnyKysely, options: CredentialT
       await statement.execute(db)
     }
   }
+}
+
+/** One of the tables of `sqlStore`, and how it is made. */
+export interface CredentialTable {
+  /** As it was given, so with its schema if there is one. */
+  readonly name: string
+  readonly columns: readonly string[]
+  /** In this order. Running them where the table exists changes nothing. */
+  readonly statements: readonly RawBuilder<unknown>[]
+}
+
+/** What `createCredentialTables` runs and `oauth2client migrate` prints: the only place where the tables are written down. */
+export function credentialTables(
+  sql: Sql,
+  options: CredentialTablesOptions & { dialect: SqlDialect },
+): readonly CredentialTable[] {
+  const { table = 'oauth2_credentials', leaseTable = `${table}_leases`, dialect } = options
+  const mysql = dialect === 'mysql'
+  const key = { sqlite: 'text', postgres: 'text collate "C"', mysql: `varbinary(${MAX_KEY_BYTES})` }[dialect]
+  const text = mysql ? 'longtext character set utf8mb4 collate utf8mb4_bin' : 'text'
+  const [name = '', schema] = table.split('.').reverse()
+  const indexName = sql.ref(`${name}_deleted_at`)
+  // Where a schema is named, SQLite wants it before the index, PostgreSQL before the table.
+  const index =
+    dialect === 'sqlite' && schema !== undefined
+      ? sql`${sql.ref(schema)}.${indexName} on ${sql.ref(name)}`
+      : sql`${indexName} on ${sql.table(table)}`
+
+  const create = (name: string, columns: Record<string, string>, ...more: RawBuilder<unknown>[]): CredentialTable => {
+    const lines = Object.entries(columns).map(([column, type]) => sql.raw(`${column} ${type}`))
+    const body = sql.join([...lines, ...more], sql.raw(',\n  '))
+    return {
+      name,
+      columns: Object.keys(columns),
+      statements: [
+        sql`create table if not exists ${sql.table(name)} (\n  ${body}\n)${sql.raw(mysql ? ' engine = InnoDB' : '')}`,
+      ],
+    }
+  }
+  const credentials = create(
+    table,
+    {
+      credential_key: `${key} not null primary key`,
+      value: text,
+      generation: 'bigint not null',
+      updated_at: 'bigint not null',
+      deleted_at: 'bigint',
+    },
+    // MySQL has no "create index if not exists", hence the index inside.
+    ...(mysql ? [sql`index ${indexName} (deleted_at)`] : []),
+  )
+  const leases = create(leaseTable, {
+    lease_key: `${key} not null primary key`,
+    owner: 'varchar(64) not null',
+    expires_at: 'bigint not null',
+  })
+  if (mysql) return [credentials, leases]
+  const statements = [...credentials.statements, sql`create index if not exists ${index} (deleted_at)`]
+  return [{ ...credentials, statements }, leases]
 }

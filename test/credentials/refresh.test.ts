@@ -76,7 +76,7 @@ async function signedIn({ rotation, prepare, signIn, ...options }: Setup = {}): 
 
 /** The one account that is stored. */
 async function recordOf(app: FastifyInstance, user = 'sub-alice') {
-  const snapshot = await app.oauth2[kClient].vaultOf(user).read()
+  const snapshot = await app.oauth2[kClient].manager.vaultOf(user).read()
   return snapshot?.record.accounts[0]
 }
 
@@ -757,7 +757,7 @@ describe('what happens while a refresh is under way', () => {
     const refreshing = browser.xhr(`${url}/profile`)
     await gate.arrived()
     // Another process took over, as it may after a while.
-    const vault = app.oauth2[kClient].vaultOf('sub-alice')
+    const vault = app.oauth2[kClient].manager.vaultOf('sub-alice')
     const { record: current, generation } = (await vault.read())!
     const account = current.accounts[0]!
     const taken = { ...account, attempt: { ...account.attempt!, id: 'of-the-other-process' } }
@@ -798,7 +798,7 @@ describe('what happens while a refresh is under way', () => {
       },
     }
     const { app, browser, url } = await signedIn({ storage })
-    const vault = app.oauth2[kClient].vaultOf('sub-alice')
+    const vault = app.oauth2[kClient].manager.vaultOf('sub-alice')
     const { record, generation } = (await vault.read())!
     const account = { ...record.accounts[0]!, attempt: { id: 'of-the-other-process', hash: 'of its token' } }
     await vault.write({ ...record, accounts: [account] }, generation)

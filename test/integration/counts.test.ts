@@ -7,7 +7,7 @@ import { SlowSessionStore, sessionVariants } from '../helpers/session-plugins.js
 const withStore = sessionVariants.find(({ hasStore, name }) => hasStore && name.includes('slow'))
 const cookieOnly = sessionVariants.find(({ kind }) => kind === 'secure-session')
 
-function counting(): CredentialStore & { calls: string[] } {
+function counting(shared = false): CredentialStore & { calls: string[] } {
   const store = memoryStore()
   const calls: string[] = []
   const counted = <T>(name: string, answer: Promise<T>): Promise<T> => {
@@ -16,7 +16,7 @@ function counting(): CredentialStore & { calls: string[] } {
   }
   return {
     calls,
-    shared: false,
+    shared,
     get: (key) => counted('get', store.get(key)),
     put: (key, value, expected) => counted('put', store.put(key, value, expected)),
     delete: (key, expected) => counted('delete', store.delete(key, expected)),
@@ -73,4 +73,24 @@ test('public and aware routes touch no store for strangers, and the session only
   expect((await browser.goto(`${url}/`)).json()).toEqual({ user: null, has: false })
   expect(store.calls).toEqual([])
   expect(provider.requests).toEqual([])
+})
+
+test('with a shared store a guarded request makes one read, then none until cacheMaxAge is over', async () => {
+  const store = counting(true)
+  const { browser, url, clock } = await startApp({ storage: store, client: { encryptionKeys: 'k'.repeat(32) } })
+  await browser.goto(`${url}/profile`)
+  const calls = async (path: string) => {
+    store.calls.length = 0
+    expect((await browser.goto(`${url}${path}`)).status).toBe(200)
+    return store.calls
+  }
+  clock.advance(2_000)
+  expect(await calls('/profile')).toEqual(['get'])
+  expect(await calls('/profile')).toEqual([])
+  clock.advance(1_999)
+  expect(await calls('/profile')).toEqual([])
+  clock.advance(1)
+  expect(await calls('/profile')).toEqual(['get'])
+  // A page that shows what is stored is not to be a moment behind.
+  expect(await calls('/')).toEqual(['get'])
 })

@@ -1,13 +1,14 @@
+import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { KeyRing, readHeader, UnsealError } from '../../src/keys/key-ring.js'
+import { KeyRing, type Purpose, readHeader, UnsealError } from '../../src/keys/key-ring.js'
 
 const one = 'the first key, long enough to be one of the ring'
 const two = 'the second key, long enough to be one of the ring'
 const ring = new KeyRing([one])
 
 /** The reason that opening gives, or the text. */
-async function opened(keys: KeyRing, sealed: string, purpose: 'flow' | 'ticket' = 'flow', context = ['a']) {
+async function opened(keys: KeyRing, sealed: string, purpose: Purpose = 'flow', context = ['a']) {
   try {
     return { text: await keys.open(purpose, context, sealed) }
   } catch (error) {
@@ -17,10 +18,10 @@ async function opened(keys: KeyRing, sealed: string, purpose: 'flow' | 'ticket' 
 }
 
 /** The same value with one bit of one part changed, as a whole byte so that it always means something else. */
-function flipped(sealed: string, part: number, at: number): string {
+function flipped(sealed: string, part: number, at: number, bit = 0): string {
   const parts = sealed.split('.')
   const bytes = Buffer.from(parts[part] as string, 'base64url')
-  bytes[at % bytes.length]! ^= 1
+  bytes[at % bytes.length]! ^= 1 << bit
   parts[part] = bytes.toString('base64url')
   return parts.join('.')
 }
@@ -70,7 +71,7 @@ describe('what does not belong is refused', () => {
   })
 
   test('another key is not known, and says so', async () => {
-    expect(await opened(new KeyRing([two]), await ring.seal('flow', ['a'], 'x'))).toEqual({ reason: 'unknown key' })
+    expect(await opened(new KeyRing([two]), await ring.seal('flow', ['a'], 'x'))).toEqual({ reason: 'unknown_key' })
   })
 
   test('one flipped bit anywhere', async () => {
@@ -114,13 +115,104 @@ describe('what does not belong is refused', () => {
   })
 })
 
+describe('a stored value says what is wrong with it', () => {
+  const header = { iss: 'https://i.example', client_id: 'client' }
+  const place = ['https://i.example', 'client', 'user/oauth2/alice']
+  const elsewhere = ['https://i.example', 'client', 'user/oauth2/bob']
+  const stored = (keys: KeyRing, extra = {}) => keys.seal('credentials', place, 'text', { ...header, ...extra })
+  const stranger = new KeyRing([two])
+  const [kid] = stranger.kids
+
+  test('sealed with a key that is not there: which one', async () => {
+    const error = await ring.open('credentials', place, await stored(stranger)).catch((e) => e)
+    expect(error).toMatchObject({ reason: 'unknown_key', kid })
+  })
+
+  test('copied onto another place, also when its key is not there', async () => {
+    expect(await opened(ring, await stored(ring), 'credentials', elsewhere)).toEqual({ reason: 'misplaced' })
+    expect(await opened(ring, await stored(stranger), 'credentials', elsewhere)).toEqual({ reason: 'misplaced' })
+    expect(await opened(ring, await stored(ring), 'credentials', place)).toEqual({ text: 'text' })
+  })
+
+  test('the digest of the place runs no fields together', async () => {
+    const sealed = await ring.seal('credentials', ['ab', 'c'], 'x')
+    for (const other of [['a', 'bc'], ['abc'], ['ab', 'c', '']]) {
+      expect(await opened(ring, sealed, 'credentials', other)).toEqual({ reason: 'misplaced' })
+    }
+  })
+
+  test('one flipped bit anywhere is damage: not another key, not another place, not another client', async () => {
+    for (const keys of [ring, stranger]) {
+      const sealed = await stored(keys)
+      await fc.assert(
+        fc.asyncProperty(fc.nat(keys === ring ? 3 : 0), fc.nat(400), fc.nat(7), async (part, at, bit) => {
+          const altered = flipped(sealed, part, at, bit)
+          expect(await opened(ring, altered, 'credentials', place)).toEqual({ reason: 'damaged' })
+          // Nobody is told of a client that never was.
+          if (part === 0) expect(readHeader(altered)?.iss).toBeOneOf([undefined, header.iss])
+        }),
+        { numRuns: 500 },
+      )
+    }
+  })
+
+  test('cut off anywhere', async () => {
+    const sealed = await stored(ring)
+    for (let length = 0; length < sealed.length; length++) {
+      expect(await opened(ring, sealed.slice(0, length), 'credentials', place)).toEqual({ reason: 'damaged' })
+    }
+  })
+
+  test('a header whose checksum was made to fit is still no proof', async () => {
+    const [text, ...rest] = (await stored(ring)).split('.')
+    const { sum: _, ...claims } = JSON.parse(Buffer.from(text as string, 'base64url').toString())
+    const forged = { ...claims, note: 'mine' }
+    const sum = createHash('sha256').update(JSON.stringify(forged)).digest('base64url').slice(0, 8)
+    const header = Buffer.from(JSON.stringify({ ...forged, sum })).toString('base64url')
+    expect(readHeader(`${header}.`)).toMatchObject({ note: 'mine' })
+    expect(await opened(ring, [header, ...rest].join('.'), 'credentials', place)).toEqual({ reason: 'damaged' })
+  })
+
+  test('sealed by a later version in a way of its own', async () => {
+    const sealed = await stored(ring, { v: 2 })
+    for (const text of [sealed, `${sealed}.more`, sealed.slice(0, -30)]) {
+      expect(await opened(ring, text, 'credentials', place)).toEqual({ reason: 'newer_version' })
+    }
+  })
+
+  test('what was sealed before places were written down is opened', async () => {
+    // Sealed by the version before; `one` is the key.
+    const old =
+      'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIiwia2lkIjoiZjhPckVhbEMiLCJpc3MiOiJodHRwczovL2kuZXhhbXBsZSIsImNsaWVudF9pZCI6ImNsaWVudCJ9.LCwd9ZljRDA7-rMb.SuC_Zw.M-GE37EI7yQQz1JBmEizMA'
+    expect(readHeader(old)).not.toHaveProperty('place')
+    expect(await opened(ring, old, 'credentials', place)).toEqual({ text: 'text' })
+    expect(await opened(ring, old, 'credentials', elsewhere)).toEqual({ reason: 'damaged' })
+    expect(await opened(stranger, old, 'credentials', place)).toEqual({ reason: 'unknown_key' })
+  })
+
+  test('a key id that is none of ours is not repeated', async () => {
+    const evil = await stored(ring, { kid: '<script>alert(1)</script>' })
+    expect(await opened(ring, evil, 'credentials', place)).toEqual({ reason: 'damaged' })
+  })
+
+  test('what browsers carry is not made larger by it', async () => {
+    expect(Object.keys(readHeader(await ring.seal('flow', place, 'x')) ?? {})).toEqual(['alg', 'enc', 'kid'])
+  })
+})
+
 describe('rotation', () => {
+  test('a ring tells the ids of its keys, the one that seals first', () => {
+    const [first, second] = [new KeyRing([one]).kids, new KeyRing([two]).kids]
+    expect(new KeyRing([two, one]).kids).toEqual([...second, ...first])
+    for (const kid of [...first, ...second]) expect(kid).toMatch(/^[\w-]{8}$/)
+  })
+
   test('the first key seals, all of them open', async () => {
     const rotated = new KeyRing([two, one])
     expect(await opened(rotated, await ring.seal('flow', ['a'], 'old'))).toEqual({ text: 'old' })
     const renewed = await rotated.seal('flow', ['a'], 'new')
     expect(await opened(new KeyRing([two]), renewed)).toEqual({ text: 'new' })
-    expect(await opened(ring, renewed)).toEqual({ reason: 'unknown key' })
+    expect(await opened(ring, renewed)).toMatchObject({ reason: 'unknown_key' })
   })
 
   test('the first key signs, all of them verify', () => {

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type CredentialStore, oauthAware } from '../../src/index.js'
+import { KeyRing } from '../../src/keys/key-ring.js'
 import { memoryStore } from '../../src/storage/memory.js'
 import { startApp } from '../helpers/app.js'
 import type { Page } from '../helpers/browser.js'
@@ -34,6 +35,12 @@ async function deployments(variant: SessionVariant, storage: 'session' | 'store'
   return { provider, deploy, shared }
 }
 
+/** What an operator does to whom a key is lost for good: an app without it starts again. */
+async function giveUpKeys(store: CredentialStore | 'session'): Promise<void> {
+  if (store === 'session') return
+  for await (const key of store.list?.('keys/') ?? []) await store.delete(key)
+}
+
 const codeOf = (page: Page) => [page.status, /FST_OAUTH2_\w+/.exec(page.body)?.[0]]
 /** The same URL at another deployment; cookies do not know ports. */
 const at = (origin: string, url: string) => origin + url.slice(new URL(url).origin.length)
@@ -65,11 +72,12 @@ describe.each(sessionVariants.slice(1))('$name', (variant) => {
     })
 
     test('what the new deployment wrote is readable without the old key', async () => {
-      const { deploy, provider } = await deployments(variant, storage)
+      const { deploy, provider, shared } = await deployments(variant, storage)
       const { browser, ...before } = await deploy(old)
       await browser.goto(`${before.url}/profile`)
       const between = await deploy([young, old])
       await browser.goto(`${between.url}/files`)
+      await giveUpKeys(shared)
       const after = await deploy(young)
       expect((await browser.goto(`${after.url}/files`)).status).toBe(200)
       expect(provider.count('token', 'authorization_code')).toBe(2)
@@ -82,6 +90,7 @@ describe.each(sessionVariants.slice(1))('$name', (variant) => {
       const forms = (await browser.xhr(`${before.url}/forms`)).json()
       const pending = await browser.goto(`${before.url}/files`, { stopAt: (url) => url.pathname === '/oauth2callback' })
       const stored = shared === 'session' ? undefined : await shared.get('user/oauth2/sub-alice')
+      await giveUpKeys(shared)
       const after = await deploy(young)
       const callback = at(after.url, pending.location as string)
       expect(codeOf(await browser.step(callback))).toEqual([400, 'FST_OAUTH2_STATE_INVALID'])
@@ -92,6 +101,12 @@ describe.each(sessionVariants.slice(1))('$name', (variant) => {
         for (const path of ['/profile', '/', ...(shared === 'session' ? [] : ['/oauth2authorize'])]) {
           expect(codeOf(await browser.step(after.url + path))).toEqual([503, 'FST_OAUTH2_CREDENTIALS_UNREADABLE'])
         }
+        expect((await browser.xhr(`${after.url}/profile`)).json()).toMatchObject({
+          reason: 'unknown_key',
+          message: expect.stringMatching(
+            `${new KeyRing([old]).kids[0]}.*Put the key back at the end of encryptionKeys`,
+          ),
+        })
       }
       expect(provider.count('token')).toBe(1)
       if (shared !== 'session') expect((await shared.get('user/oauth2/sub-alice'))?.value).toBe(stored?.value)
@@ -113,6 +128,11 @@ test('without keys they come from the client secret, and end with it', async () 
   await browser.goto(`${url}/profile`)
   const same = await startApp({ provider, storage, variant })
   expect((await browser.goto(`${same.url}/profile`)).status).toBe(200)
+  await giveUpKeys(storage)
   const other = await startApp({ provider, storage, variant, client: { clientSecret: 'a new secret' } })
   expect(codeOf(await browser.goto(`${other.url}/profile`))).toEqual([503, 'FST_OAUTH2_CREDENTIALS_UNREADABLE'])
+  // The way from there to keys of one's own, or to another client secret.
+  const encryptionKeys = [young, `derived from the client secret: ${provider.clientSecret}`]
+  const moved = await startApp({ provider, storage, variant, client: { clientSecret: 'a new secret', encryptionKeys } })
+  expect((await browser.goto(`${moved.url}/profile`)).status).toBe(200)
 })

@@ -12,11 +12,13 @@ const RULES: Record<string, readonly string[]> = {
   keys: ['errors'],
   provider: ['errors', 'credentials/record'],
   flows: ['errors', 'provider', 'credentials/record'],
+  events: ['credentials/record', 'flows'],
+  registration: ['errors', 'keys', 'provider', 'flows', 'events', 'storage/storage'],
   xsrf: [],
   storage: ['errors', 'keys', 'credentials'],
-  credentials: ['errors', 'keys', 'provider', 'flows', 'storage/storage'],
+  credentials: ['errors', 'events', 'keys', 'provider', 'flows', 'registration', 'storage/storage'],
   session: ['errors', 'keys', 'provider', 'flows', 'credentials', 'storage', 'client'],
-  guards: ['errors', 'provider', 'session', 'client', 'lookup', 'request'],
+  guards: ['errors', 'events', 'provider', 'session', 'client', 'lookup', 'request'],
   routes: [
     'errors',
     'provider',
@@ -31,6 +33,7 @@ const RULES: Record<string, readonly string[]> = {
     'request',
   ],
   testing: ['errors', 'storage/storage'],
+  cli: ['errors', 'keys', 'storage'],
 }
 
 /** The only ones that know Fastify. */
@@ -76,6 +79,12 @@ test('nothing imports a package that users may not have, except lazily', () => {
     for (const name of values.filter((value) => !value.startsWith('node:') && value !== 'fastify')) {
       expect(required, `${file} imports ${name}`).toContain(name)
     }
+  }
+})
+
+test('only the outermost file of the binary ends the process or says how it ends', () => {
+  for (const file of files.filter((name) => name !== 'cli/bin.ts')) {
+    expect(readFileSync(join(src, file), 'utf8'), file).not.toMatch(/\bprocess\s*\.\s*(exit|exitCode|abort|kill)\b/)
   }
 })
 

@@ -81,6 +81,7 @@ describeEachSession((variant) => {
             scopes: ['openid', 'email'],
             declined: [],
             status: 'active',
+            obtainedAt: clock.now(),
             expiresAt: credentials?.expiresAt,
             refreshable: true,
           },

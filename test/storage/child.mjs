@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url'
 
 const [folder, task] = process.argv.slice(2)
 const { kind, path, action, count = 0 } = JSON.parse(task)
-const load = (name) => import(pathToFileURL(`${folder}/storage/${name}.js`).href)
+const load = (name) => import(pathToFileURL(`${folder}/src/storage/${name}.js`).href)
 
 async function open() {
   if (kind === 'file') return (await load('file')).fileStore({ path })

@@ -1,8 +1,10 @@
 import { describe, expect, expectTypeOf, test } from 'vitest'
+import { KeyRing } from '../../src/keys/key-ring.js'
 import { encrypted } from '../../src/storage/encrypted.js'
 import { type MemoryEntry, memoryStore } from '../../src/storage/memory.js'
 import type { CredentialStore } from '../../src/storage/storage.js'
 import { credentialStoreContract } from '../../src/testing/credential-store-contract.js'
+import { startApp } from '../helpers/app.js'
 
 const [OLD, NEW] = ['o'.repeat(32), 'n'.repeat(32)] as const
 
@@ -46,18 +48,22 @@ describe('encrypted', () => {
     const sealed = String((await inner.get('alice'))?.value)
     await encrypted(inner, NEW).put('other key', 'v')
     await inner.put('bob', sealed)
-    await inner.put('altered', sealed.slice(0, -1) + (sealed.endsWith('A') ? 'B' : 'A'))
+    await store.put('altered', 'v')
+    await inner.put('altered', `${(await inner.get('altered'))?.value.slice(0, -4)}AAAA`)
     await inner.put('plain', '{"access_token":"t"}')
+    await inner.put('later', await new KeyRing([OLD]).seal('credentials', ['later'], 'v', { v: 2 }))
     for (const [key, reason] of [
-      ['bob', 'damaged'],
+      ['bob', 'misplaced'],
       ['altered', 'damaged'],
       ['plain', 'damaged'],
-      ['other key', 'unknown key'],
+      ['other key', 'unknown_key'],
+      ['later', 'newer_version'],
     ] as const) {
       const before = await inner.get(key)
       await expect(store.get(key)).rejects.toMatchObject({
         code: 'FST_OAUTH2_CREDENTIALS_UNREADABLE',
-        message: expect.stringContaining(reason),
+        reason,
+        ...(reason === 'unknown_key' && { message: expect.stringContaining(String(new KeyRing([NEW]).kids)) }),
       })
       expect((await inner.get(key))?.value).toBe(before?.value)
     }
@@ -105,5 +111,14 @@ describe('encrypted', () => {
       )
     }
     expect(() => encrypted(encrypted(memoryStore(), OLD), NEW)).toThrow(/encrypted already/)
+  })
+
+  test('refuses to be put under the plugin, which seals by itself, and says what to write instead', async () => {
+    await expect(
+      startApp({ storage: encrypted(memoryStore(), OLD), client: { encryptionKeys: NEW } }),
+    ).rejects.toMatchObject({
+      code: 'FST_OAUTH2_OPTION_INVALID',
+      message: expect.stringMatching(/"storage".*Pass the store inside of it.*"encryptionKeys"/),
+    })
   })
 })

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { type ConnectedAccount, oauthAware } from 'fastify-oauth2client'
+import { type AccountStatus, type ConnectedAccount, oauthAware, type ReauthorizationReason } from 'fastify-oauth2client'
 import { answer, wantsHtml } from '../answer.js'
 import { FormError, type FormTokens, field } from '../forms.js'
 import { type Html, html } from '../html.js'
@@ -12,6 +12,18 @@ const OUTCOMES: Readonly<Record<string, string>> = {
   failed:
     'Nothing is stored here any more, but the other side could not be reached to end the access there too. You can do that in your account settings.',
   unsupported: 'Nothing is stored here any more. The access can only be ended in your account settings.',
+}
+
+const STATES: Readonly<Record<Exclude<AccountStatus, 'needs_reauthorization'>, string>> = {
+  active: 'Active',
+  refreshing: 'Active, and being renewed right now',
+  in_doubt: 'Active; the last renewal got no answer and will be tried again',
+}
+
+const REASONS: Readonly<Record<ReauthorizationReason, string>> = {
+  refused: 'the access was taken back or has run out',
+  lost_rotation: 'an answer of the other side got lost on the way',
+  identity_changed: 'the access turned out to belong to somebody else',
 }
 
 export interface ConnectionParts {
@@ -60,18 +72,19 @@ ${
 }
 
 function accountCard(account: ConnectedAccount, service: Service, signIn: string, token: Html): Html {
-  const { id, email, scopes, declined, status, expiresAt, refreshable } = account
+  const { id, email, scopes, declined, status, reason, obtainedAt, expiresAt, refreshable } = account
   return html`<section class="card">
 <h2>${email ?? id}</h2>
 ${
-  status === 'active'
-    ? html`<p class="state yes">Active</p>`
-    : html`<p class="state no">Needs you to sign in again</p>
+  status === 'needs_reauthorization'
+    ? html`<p class="state no">Needs you to sign in again${reason && html`: ${REASONS[reason]}`}</p>
 <p class="actions"><a class="button" href="${signIn}">Sign in again</a></p>`
+    : html`<p class="state yes">${STATES[status]}</p>`
 }
 <dl>
 <div><dt>Allowed</dt><dd>${scopeList(scopes, service)}</dd></div>
 ${declined.length > 0 && html`<div><dt>Declined</dt><dd>${scopeList(declined, service)}</dd></div>`}
+<div><dt>Last renewed</dt><dd>${when(obtainedAt)}</dd></div>
 <div><dt>Access token</dt><dd>${
     expiresAt === undefined
       ? 'does not say when it expires'

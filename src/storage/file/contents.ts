@@ -1,5 +1,5 @@
 /** What the file of a `fileStore` says. Called by `storage/file` only. */
-import { CredentialsUnreadableError } from '../../errors.js'
+import { CredentialsUnreadableError, type UnreadableReason } from '../../errors.js'
 
 export interface Entry {
   /** `undefined` marks a tombstone. */
@@ -51,7 +51,8 @@ export function parseContents(text: string, file: string): Contents {
   }
   if (!isObject(json) || json.format !== FORMAT) throw damaged(file, 'is JSON, but holds no credentials')
   if (json.version !== VERSION) {
-    throw unreadable('another version', `${file} has version ${json.version}, and this is for ${VERSION}. Upgrade.`)
+    const reason = Number(json.version) > VERSION ? 'newer_version' : 'damaged'
+    throw unreadable(reason, `${file} has version ${json.version}, and this is for ${VERSION}. Upgrade.`)
   }
   const { generation, entries, leases } = json
   if (!isNumber(generation) || !Array.isArray(entries) || !Array.isArray(leases)) throw damaged(file, 'lacks a member')
@@ -68,12 +69,12 @@ export function parseContents(text: string, file: string): Contents {
 }
 
 /** An error whose message may be shown to anybody, with the details in its cause. */
-export function unreadable(reason: string, details: string): Error {
+export function unreadable(reason: UnreadableReason, details: string): Error {
   return new CredentialsUnreadableError(reason, { cause: new Error(details) })
 }
 
 export function damaged(file: string, problem: string): Error {
-  return unreadable('the file is damaged', `${file} ${problem}. Restore it from a copy, or move it away to start anew.`)
+  return unreadable('damaged', `${file} ${problem}. Restore it from a copy, or move it away to start anew.`)
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -54,13 +54,13 @@ async function read(file: string): Promise<string | undefined> {
     if (codeOf(error) === 'ENOENT') return undefined
     // The BSDs say EMLINK.
     if (['ELOOP', 'EMLINK'].includes(codeOf(error))) {
-      throw unreadable('a symbolic link', `${file} is a symbolic link. Name the file that it points to.`)
+      throw unreadable('damaged', `${file} is a symbolic link. Name the file that it points to.`)
     }
     throw error
   }
   try {
     const info = await handle.stat()
-    if (!info.isFile()) throw unreadable('not a file', `${file} is a directory or a device. Name a file.`)
+    if (!info.isFile()) throw unreadable('damaged', `${file} is a directory or a device. Name a file.`)
     if (process.platform !== 'win32' && info.mode & 0o077) await handle.chmod(0o600)
     const bytes = await handle.readFile()
     try {

@@ -1,14 +1,15 @@
+/** The credentials of one user, as application code uses them. */
 import { inspect } from 'node:util'
-import type { Client } from './client.js'
-import { type AccessToken, authorizedFetch, type TokenSource } from './credentials/authorized-fetch.js'
-import { adoptCredentials, removeAccount } from './credentials/changes.js'
-import type { Credentials } from './credentials/credentials.js'
-import { type Account, accountOf, type Claims } from './credentials/record.js'
-import { isLive } from './credentials/refresh-state.js'
-import type { Snapshot, Vault } from './credentials/vault.js'
-import { CredentialsRequiredError, NotLoadedError, UserRequiredError } from './errors.js'
-import type { RevocationOutcome } from './flows/revocation.js'
-import { parseScopes, type ScopeInput } from './provider/scopes.js'
+import { CredentialsRequiredError, NotLoadedError, UserRequiredError } from '../errors.js'
+import type { RevocationOutcome } from '../flows/revocation.js'
+import { parseScopes, type ScopeInput } from '../provider/scopes.js'
+import { type AccessToken, authorizedFetch, type TokenSource } from './authorized-fetch.js'
+import { adoptCredentials, removeAccount } from './changes.js'
+import { type Credentials, credentialsOf } from './credentials.js'
+import type { CredentialManager } from './manager.js'
+import { type Account, accountOf, type Claims, type ReauthorizationReason } from './record.js'
+import { type AccountStatus, isLive, statusOf } from './refresh-state.js'
+import type { Snapshot, Vault } from './vault.js'
 
 /** A connected account, without its secrets. */
 export interface ConnectedAccount {
@@ -18,7 +19,16 @@ export interface ConnectedAccount {
   readonly scopes: readonly string[]
   /** Scopes that were asked for and not granted. */
   readonly declined: readonly string[]
-  readonly status: 'active' | 'needs_reauthorization'
+  /**
+   * `refreshing`: somebody is about to get a new access token. `in_doubt`: somebody tried, and what came of it is not known;
+   * it is tried again when that is safe. `needs_reauthorization`: only the person can help. The access token may work in any of
+   * the first three.
+   */
+  readonly status: AccountStatus
+  /** With `needs_reauthorization`: what the provider said, or that it never said enough to go on. */
+  readonly reason?: ReauthorizationReason
+  /** Milliseconds since the epoch: when the access token was obtained. */
+  readonly obtainedAt: number
   /** Milliseconds since the epoch of the access token's expiry; `undefined` when unknown. */
   readonly expiresAt: number | undefined
   /** Whether access lasts beyond the access token. */
@@ -35,7 +45,7 @@ export interface Revoked {
 /** The stored credentials of one user. Members that are not promises need a guard, or `load()`, before them. */
 export class UserOAuth2 implements TokenSource {
   /** @internal */
-  protected readonly client: Client
+  protected readonly manager: CredentialManager
   /** @internal */
   protected vault: Vault | undefined
   /** @internal */
@@ -46,33 +56,38 @@ export class UserOAuth2 implements TokenSource {
   protected accountId: string | undefined
 
   /** @internal */
-  constructor(client: Client, vault?: Vault, accountId?: string) {
-    this.client = client
+  constructor(manager: CredentialManager, vault?: Vault, accountId?: string) {
+    this.manager = manager
     this.vault = vault
     this.accountId = accountId
   }
 
   /** Reads what is stored, unless that was done before. Refreshes nothing. */
-  async load(): Promise<this> {
+  async load({ recall = false }: { readonly recall?: boolean } = {}): Promise<this> {
     if (!this.loaded) {
-      this.snapshot = this.vault && (await this.client.manager.load(this.vault))
+      this.snapshot = this.vault && (await this.manager.keeper.load(this.vault, { recall }))
       this.loaded = true
     }
     return this
   }
 
+  /** Reads again what was only remembered, and says whether it did: nobody is refused for what was true a moment ago. @internal */
+  async confirm(): Promise<boolean> {
+    if (!this.vault || !this.snapshot?.remembered) return false
+    this.snapshot = await this.manager.keeper.load(this.vault)
+    return true
+  }
+
   /** The credentials without the refresh token, or `null` when there are none that could be used. */
   get credentials(): Credentials | null {
     const account = this.#usable
-    return account && this.snapshot ? this.client.credentialsOf(this.snapshot.record, account) : null
+    return account && this.snapshot ? credentialsOf(this.snapshot.record, account) : null
   }
 
   /** Whether there are credentials that work, or that a refresh can make work, with all of `scopes`. */
   hasCredentials(scopes?: ScopeInput): boolean {
     const account = this.#usable
-    return (
-      account !== undefined && this.client.options.provider.scopes.covers(account.tokens.scopes, parseScopes(scopes))
-    )
+    return account !== undefined && this.#provider.scopes.covers(account.tokens.scopes, parseScopes(scopes))
   }
 
   /** What was granted, which may be less than what was asked for. */
@@ -99,13 +114,15 @@ export class UserOAuth2 implements TokenSource {
   /** Every account that the user connected. */
   accounts(): ConnectedAccount[] {
     this.assertLoaded()
-    const now = this.client.options.clock()
+    const now = this.#provider.clock()
     return (this.snapshot?.record.accounts ?? []).map((account) => ({
       id: account.id,
       email: account.email ?? null,
       scopes: account.tokens.scopes,
       declined: account.declined,
-      status: account.dead || !isUsable(account, now) ? 'needs_reauthorization' : 'active',
+      status: statusOf(account, this.snapshot?.age, now),
+      ...(account.dead && { reason: account.dead }),
+      obtainedAt: account.tokens.obtainedAt,
       expiresAt: account.tokens.expiresAt,
       refreshable: !account.dead && account.tokens.refreshToken !== undefined,
     }))
@@ -114,7 +131,7 @@ export class UserOAuth2 implements TokenSource {
   /** The same members for one of the connected accounts. */
   account(id: string): UserOAuth2 {
     this.assertLoaded()
-    const view = new UserOAuth2(this.client, this.vault, id)
+    const view = new UserOAuth2(this.manager, this.vault, id)
     view.snapshot = this.snapshot
     view.loaded = true
     // Credentials of one of several accounts that die in a handler get the answer of the guard too.
@@ -143,15 +160,15 @@ export class UserOAuth2 implements TokenSource {
    * @throws {OriginNotAllowedError} for an origin that is not in `allowedOrigins`
    */
   async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-    const { options, refusals } = this.client
+    const { registration, refusals } = this.manager
     // What an API refused is remembered by credential, so it has to be known whose this is.
     await this.failing(() => this.load())
     return authorizedFetch(
       {
         source: this,
-        allowedOrigins: options.allowedOrigins,
-        fetch: options.provider.fetch,
-        clock: options.clock,
+        allowedOrigins: registration.allowedOrigins,
+        fetch: registration.provider.fetch,
+        clock: registration.clock,
         refusals,
         credential: `${this.vault?.place ?? this.vault?.id}\n${this.accountId}`,
       },
@@ -164,7 +181,7 @@ export class UserOAuth2 implements TokenSource {
   async adopt(credentials: Credentials): Promise<void> {
     if (!this.loaded) await this.load()
     if (!this.vault) throw new UserRequiredError()
-    const record = await adoptCredentials(this.client.manager, this.vault, credentials)
+    const record = await adoptCredentials(this.manager.keeper, this.vault, credentials)
     this.snapshot = { record, generation: 0 }
     this.loaded = true
   }
@@ -173,7 +190,7 @@ export class UserOAuth2 implements TokenSource {
   async revoke(): Promise<Revoked> {
     await this.load()
     if (!this.vault) return { local: false, remote: 'unsupported' }
-    const { remaining, ...outcome } = await removeAccount(this.client.manager, this.vault, this.accountId)
+    const { remaining, ...outcome } = await removeAccount(this.manager, this.vault, this.accountId)
     this.snapshot = remaining && { record: remaining, generation: 0 }
     return outcome
   }
@@ -181,7 +198,7 @@ export class UserOAuth2 implements TokenSource {
   /** Makes the access token usable, or throws what a guard answers with. @internal */
   async ensureUsable(rejected?: string): Promise<void> {
     if (!this.vault) throw new CredentialsRequiredError()
-    this.snapshot = await this.client.manager.usable(this.vault, this.snapshot, { account: this.accountId, rejected })
+    this.snapshot = await this.manager.keeper.usable(this.vault, this.snapshot, { account: this.accountId, rejected })
   }
 
   /** The account in question. @internal */
@@ -190,20 +207,24 @@ export class UserOAuth2 implements TokenSource {
     return accountOf(this.snapshot?.record, this.accountId)
   }
 
+  get #provider() {
+    return this.manager.keeper.provider
+  }
+
   get #usable(): Account | undefined {
     const account = this.current
-    return account && isUsable(account, this.client.options.clock()) ? account : undefined
+    return account && isUsable(account, this.#provider.clock()) ? account : undefined
   }
 
   /** @internal */
   protected assertLoaded(): void {
-    if (!this.loaded) throw new NotLoadedError(this.client.name)
+    if (!this.loaded) throw new NotLoadedError(this.manager.name)
   }
 
   /** What loggers get. Tokens, a request and a reply hang on this object, and none of them belongs into a log. */
   toJSON(): Record<string, unknown> {
-    const { client, loaded } = this
-    return { redacted: true, client: client.name, loaded, ...(loaded ? { scopes: this.scopes } : {}) }
+    const { manager, loaded } = this
+    return { redacted: true, client: manager.name, loaded, ...(loaded ? { scopes: this.scopes } : {}) }
   }
 
   [inspect.custom](): string {

@@ -1,0 +1,52 @@
+/** Deletes everything that is stored for a user, and ends the grants at the provider. */
+import { CredentialsUnreadableError } from '../errors.js'
+import type { RevocationOutcome } from '../flows/revocation.js'
+import { grantToken } from './changes.js'
+import type { CredentialManager } from './manager.js'
+import { PendingRevocations } from './pending-revocations.js'
+import type { Account } from './record.js'
+
+export interface DeleteUserOptions {
+  /**
+   * Deletes what cannot be read too, such as a record whose key was lost; the provider cannot be told about that. Default
+   * `false`: it is kept, and the call rejects.
+   */
+  readonly evenUnreadable?: boolean
+}
+
+/** What became of a user's grants. Nothing of the user is stored any more. */
+export interface DeletedUser {
+  readonly accounts: readonly { readonly id: string; readonly remote: RevocationOutcome }[]
+  /** How many of them the provider could not be told about yet. They are kept, sealed, until `sweep()` succeeds in that. */
+  readonly pending: number
+}
+
+/** @throws {StoreUnavailableError} {@link CredentialsUnreadableError} {@link ClientMismatchError} */
+export async function deleteUser(
+  manager: CredentialManager,
+  user: string,
+  { evenUnreadable = false }: DeleteUserOptions = {},
+): Promise<DeletedUser> {
+  const vault = manager.vaultOf(user)
+  const pending = new PendingRevocations(manager.registration, manager.store)
+  const key = pending.newKey()
+  let removed: readonly Account[] = []
+  const ending = () => removed.map((account) => ({ account: account.id, ...grantToken(account) }))
+  try {
+    await manager.keeper.remove(vault, async ({ accounts }) => {
+      removed = accounts
+      for (const { id } of accounts) await manager.moves.forbid(user, id)
+      await pending.keep(key, ending())
+      return undefined
+    })
+  } catch (error) {
+    if (!evenUnreadable || !(error instanceof CredentialsUnreadableError)) throw error
+    await vault.delete()
+  }
+  if (removed.length === 0) return { accounts: [], pending: 0 }
+  const outcomes = await pending.settle(key, ending())
+  const accounts = removed.map((account, index) => ({ id: account.id, remote: outcomes[index] as RevocationOutcome }))
+  for (const [index, account] of removed.entries())
+    manager.keeper.announce(vault, 'revoked', account, outcomes[index] as RevocationOutcome)
+  return { accounts, pending: outcomes.filter((outcome) => outcome === 'failed').length }
+}

@@ -1,0 +1,67 @@
+/**
+ * Accounts that were moved from sessions into the store: each once. A session that is a cookie can come back at any time, with
+ * tokens that were revoked, replaced or deleted since; what the store decided meanwhile wins over that.
+ */
+import { createHash } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
+import { StoreUnavailableError } from '../errors.js'
+import type { CredentialStore } from '../storage/storage.js'
+import { reach } from './vault.js'
+
+const MOVING = 'moving'
+const MOVED = 'moved'
+/** Milliseconds after which a move that did not end is taken for abandoned. */
+const ABANDONED_AFTER = 10_000
+const POLL_INTERVAL = 50
+const POLLS = 40
+
+/** A move that is to be made, by whoever has this. */
+export interface Move {
+  /** Notes that the account is in the store now. */
+  done(): Promise<void>
+}
+
+export class Moves {
+  readonly #prefix: string
+  readonly #store: () => CredentialStore
+
+  constructor(name: string, store: () => CredentialStore) {
+    this.#prefix = `moved/${name}/`
+    this.#store = store
+  }
+
+  /**
+   * The right to move an account, or `undefined` when it was moved before, or may not be any more. Waits for a move that is
+   * under way.
+   *
+   * @throws {StoreUnavailableError}
+   */
+  async claim(user: string, account: string): Promise<Move | undefined> {
+    const key = this.#key(user, account)
+    const store = this.#store()
+    for (let poll = 0; poll < POLLS; poll++) {
+      const stored = await reach(() => store.get(key))
+      if (stored?.value === MOVED) return undefined
+      if (!stored || (stored.age ?? 0) > ABANDONED_AFTER) {
+        const mine = await reach(() => store.put(key, MOVING, stored?.generation ?? 0))
+        if (mine !== false) return { done: async () => void (await reach(() => store.put(key, MOVED, mine))) }
+      }
+      await setTimeout(POLL_INTERVAL)
+    }
+    throw new StoreUnavailableError()
+  }
+
+  /** The account was removed from the store: no session may bring it back. */
+  async forbid(user: string, account: string): Promise<void> {
+    await reach(() => this.#store().put(this.#key(user, account), MOVED))
+  }
+
+  #key(user: string, account: string): string {
+    return (
+      this.#prefix +
+      createHash('sha256')
+        .update(JSON.stringify([user, account]))
+        .digest('base64url')
+    )
+  }
+}

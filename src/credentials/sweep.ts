@@ -1,0 +1,145 @@
+/** What has to be done to stored credentials now and then, whoever uses them: best by one scheduled job. */
+import { CredentialsUnreadableError, OAuth2ClientError, OptionError, StoreUnavailableError } from '../errors.js'
+import { checkKnown, numberOf } from '../registration/checks.js'
+import type { CredentialManager } from './manager.js'
+import { PendingRevocations } from './pending-revocations.js'
+import { resealIfNeeded } from './reseal.js'
+import { reach } from './vault.js'
+
+export interface SweepOptions {
+  /**
+   * Seconds after which a grant that was not used is refreshed, for providers whose refresh tokens die when they are not used
+   * (30 days are common). Default: none is.
+   */
+  readonly keepAlive?: number
+  /** Ends the sweep early. What was done by then stays done. */
+  readonly signal?: AbortSignal
+}
+
+/** What a sweep found and did. */
+export interface SweepReport {
+  /** Users with something stored. */
+  readonly users: number
+  /** Records that cannot be read or belong to another registration, which were left alone. */
+  readonly unreadable: number
+  /** Records that were sealed with another key than the first one, and now are with that. */
+  readonly resealed: number
+  /** Keys that no record is sealed with any more, by id: they can be removed from `encryptionKeys`. */
+  readonly freeKeys: readonly string[]
+  /** Accounts that were refreshed to keep them alive, and those for which that failed. */
+  readonly refreshed: number
+  readonly refreshFailed: number
+  /** Revocations that the provider could be told about now, and those that still wait. */
+  readonly revoked: number
+  readonly revocationsPending: number
+  /** Markers that nobody needs any more and that were removed. */
+  readonly removed: number
+}
+
+/** Milliseconds after which a marker is of no use, by what its key begins with. */
+const MARKERS: readonly (readonly [prefix: string, lifetime: number])[] = [
+  // A flow ends after ten minutes.
+  ['used/', 660_000],
+  // No browser keeps a cookie for longer than 400 days.
+  ['moved/', 400 * 86_400_000],
+]
+
+type Counts = { -readonly [K in keyof SweepReport]: SweepReport[K] }
+
+const NOTHING: SweepReport = {
+  users: 0,
+  unreadable: 0,
+  resealed: 0,
+  freeKeys: [],
+  refreshed: 0,
+  refreshFailed: 0,
+  revoked: 0,
+  revocationsPending: 0,
+  removed: 0,
+}
+
+/**
+ * @throws {OptionError} when the store cannot list its keys
+ * @throws {StoreUnavailableError} when it cannot be reached
+ */
+export async function sweep(manager: CredentialManager, options: SweepOptions = {}): Promise<SweepReport> {
+  checkKnown(options, { keepAlive: 'any', signal: 'object' })
+  const keepAlive = numberOf('keepAlive', options.keepAlive, 1)
+  const { signal } = options
+  const { store } = manager
+  const list = store.list?.bind(store)
+  if (!list)
+    throw new OptionError('storage', 'cannot list its keys, which a sweep needs. Give the store a list(prefix).')
+  const report = { ...NOTHING }
+  const seen = new Set<string>()
+  for await (const key of list(manager.prefix)) {
+    if (signal?.aborted) return report
+    await sweepRecord(manager, key, keepAlive, seen, report)
+  }
+  const { registry, registration } = manager
+  const free = registration.keys.kids.filter((kid) => kid !== manager.sealer.kid && !seen.has(kid))
+  report.freeKeys = (await registry?.retire(free)) ?? []
+  const pending = new PendingRevocations(registration, store)
+  for await (const key of list(pending.prefix)) {
+    if (signal?.aborted) return report
+    await tellAgain(pending, key, report)
+  }
+  for (const [prefix, lifetime] of MARKERS) {
+    for await (const key of list(prefix)) {
+      if (signal?.aborted) return report
+      const stored = await reach(() => store.get(key))
+      if (!stored || (stored.age ?? 0) <= lifetime) continue
+      if (await reach(() => store.delete(key, stored.generation))) report.removed += 1
+    }
+  }
+  return report
+}
+
+async function sweepRecord(
+  manager: CredentialManager,
+  key: string,
+  keepAlive: number | undefined,
+  seen: Set<string>,
+  report: Counts,
+): Promise<void> {
+  const { store, sealer, registry } = manager
+  let outcome = await resealIfNeeded(store, sealer, key, registry)
+  while (outcome.result === 'lost_race') outcome = await resealIfNeeded(store, sealer, key, registry)
+  const { result, kid } = outcome
+  if (result === 'gone') return
+  report.users += 1
+  if (result === 'resealed') report.resealed += 1
+  else if (kid !== undefined) {
+    seen.add(kid)
+    // A process that is older than the list of keys did not put its own on it.
+    if (result !== 'foreign') await registry?.register(kid)
+  }
+  if (result === 'unreadable' || result === 'foreign') report.unreadable += 1
+  else if (keepAlive !== undefined) await refreshUnused(manager, key, keepAlive * 1000, report)
+}
+
+async function tellAgain(pending: PendingRevocations, key: string, report: Counts): Promise<void> {
+  try {
+    const outcomes = await pending.settle(key, await pending.read(key))
+    for (const outcome of outcomes) report[outcome === 'failed' ? 'revocationsPending' : 'revoked'] += 1
+  } catch (error) {
+    if (!(error instanceof CredentialsUnreadableError)) throw error
+    report.unreadable += 1
+  }
+}
+
+async function refreshUnused(manager: CredentialManager, key: string, unused: number, report: Counts): Promise<void> {
+  const { keeper, registration } = manager
+  const vault = manager.vaultOf(decodeURIComponent(key.slice(manager.prefix.length)))
+  const snapshot = await keeper.load(vault)
+  for (const { id, dead, tokens } of snapshot?.record.accounts ?? []) {
+    if (dead || tokens.refreshToken === undefined || registration.clock() - tokens.obtainedAt < unused) continue
+    try {
+      await keeper.usable(vault, snapshot, { account: id, rejected: tokens.accessToken })
+      report.refreshed += 1
+    } catch (error) {
+      if (!(error instanceof OAuth2ClientError) || error instanceof StoreUnavailableError) throw error
+      report.refreshFailed += 1
+    }
+  }
+}

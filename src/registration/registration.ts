@@ -1,0 +1,173 @@
+/**
+ * Who we are at a provider, and where its credentials are kept: what the plugin and a `CredentialManager` of its own have in
+ * common. The only reader of these options.
+ */
+import { inspect } from 'node:util'
+import { OptionError } from '../errors.js'
+import type { CredentialsChanged } from '../events.js'
+import { type ClientSecrets, loadClientSecrets } from '../flows/client-secrets.js'
+import type { KeyRing } from '../keys/key-ring.js'
+import type { Fetch } from '../provider/http.js'
+import type { ProviderOptions } from '../provider/preset.js'
+import { google, isGoogleEndpoint } from '../provider/presets/google.js'
+import { type ClientAuthentication, Provider } from '../provider/provider.js'
+import type { CredentialStore } from '../storage/storage.js'
+import { type Kind, milliseconds, numberOf } from './checks.js'
+import { resolveKeys } from './keys.js'
+import { resolveOrigins } from './origins.js'
+
+/** Options that say who we are and where credentials are kept. `…Expiry` and `…Age` are seconds, `timeout` is milliseconds. */
+export interface RegistrationOptions {
+  /** Tells several registrations apart: part of every key in the store. Default `'oauth2'`. */
+  readonly name?: string
+  /** A preset, `{ issuer }` for discovery, or endpoints. Default: from the client secrets file. */
+  readonly provider?: ProviderOptions
+  readonly clientId?: string
+  readonly clientSecret?: string
+  /** Path of a `client_secrets.json`. `clientId` and `clientSecret` win over what it says. */
+  readonly clientSecretsFile?: string
+  /** RFC 6749 section 2.3. Default `client_secret_post` with a secret, `none` without. */
+  readonly clientAuthentication?: ClientAuthentication
+  /** A credential store, or `'session'` where there are sessions. */
+  readonly storage?: 'session' | CredentialStore
+  /** The first key seals, all of them open. Required for shared stores. Default: derived from the client secret. */
+  readonly encryptionKeys?: string | Uint8Array | readonly (string | Uint8Array)[]
+  /** Where the access token may be sent, besides the preset's origins and the issuer's. `https://*.example.com` is any subdomain. */
+  readonly allowedOrigins?: readonly string[]
+  /** Called after stored credentials changed. What it throws is ignored. */
+  readonly onCredentialsChanged?: (event: CredentialsChanged) => void | Promise<void>
+  /** Seconds before expiry at which a new access token is fetched, jittered. Default 60. */
+  readonly refreshBeforeExpiry?: number
+  /**
+   * Whether a request stops waiting for an early refresh that takes long, which then goes on after the response. Set it to
+   * `false` on hosts that freeze the process between requests. Default `true`.
+   */
+  readonly backgroundRefresh?: boolean
+  /**
+   * Seconds for which a guard may use what this process last read from the store: how long a revocation by another process
+   * can go unseen. Access tokens only; a refusal is always confirmed by reading. 0 turns it off. Default 2, and always 0 for
+   * a store that is not `shared`, which nobody else writes to.
+   */
+  readonly cacheMaxAge?: number
+  /** Outbound HTTP. Default: the global `fetch`. */
+  readonly fetch?: Fetch
+  /** One deadline in milliseconds for each call to the provider. Default 10,000. */
+  readonly timeout?: number
+  /** Milliseconds since the epoch. Default `Date.now`. */
+  readonly clock?: () => number
+}
+
+/** The list of known options doubles as the check of their types. */
+export const REGISTRATION_OPTIONS: Readonly<Record<keyof RegistrationOptions, Kind>> = {
+  name: 'string',
+  provider: 'object',
+  clientId: 'string',
+  clientSecret: 'string',
+  clientSecretsFile: 'string',
+  clientAuthentication: 'any',
+  storage: 'any',
+  encryptionKeys: 'any',
+  allowedOrigins: 'any',
+  onCredentialsChanged: 'function',
+  refreshBeforeExpiry: 'any',
+  backgroundRefresh: 'boolean',
+  cacheMaxAge: 'any',
+  fetch: 'function',
+  timeout: 'any',
+  clock: 'function',
+}
+
+/** {@link RegistrationOptions} after every decision was made. */
+export class Registration {
+  readonly name: string
+  readonly provider: Provider
+  readonly clientSecrets: ClientSecrets | undefined
+  /** `undefined` stands for the session. */
+  readonly store: CredentialStore | undefined
+  readonly keys: KeyRing
+  /** For credentials in sessions: opens also what was sealed there before there were `encryptionKeys`. */
+  readonly sessionKeys: KeyRing
+  /** Whether the keys end with the process. */
+  readonly temporaryKeys: boolean
+  readonly allowedOrigins: readonly string[]
+  readonly onCredentialsChanged: RegistrationOptions['onCredentialsChanged']
+  readonly refreshBeforeExpiry: number
+  readonly backgroundRefresh: boolean
+  readonly cacheMaxAge: number
+  readonly clock: () => number
+
+  /** @throws {OptionError} {@link ClientSecretsError} */
+  constructor(raw: RegistrationOptions) {
+    this.name = raw.name ?? 'oauth2'
+    if (!/^[A-Za-z_$][\w$]*$/.test(this.name))
+      throw new OptionError('name', 'must be a JavaScript identifier, such as "github".')
+    const secrets = raw.clientSecretsFile === undefined ? undefined : loadClientSecrets(raw.clientSecretsFile)
+    const clientId = raw.clientId ?? secrets?.clientId
+    if (!clientId) throw new OptionError('clientId', 'is required: set it, or set clientSecretsFile.')
+    // A secret belongs to one id: that of the file is of no use with another id.
+    const clientSecret =
+      raw.clientSecret ??
+      (raw.clientId === undefined || raw.clientId === secrets?.clientId ? secrets?.clientSecret : undefined)
+    const provider = raw.provider ?? (secrets && providerFrom(secrets))
+    if (!provider)
+      throw new OptionError('provider', 'is required: a preset such as google(), or { issuer: "https://..." }.')
+    this.clientSecrets = secrets
+    this.provider = new Provider({
+      provider,
+      clientId,
+      clientSecret,
+      clientAuthentication: raw.clientAuthentication,
+      fetch: raw.fetch,
+      timeout: milliseconds('timeout', raw.timeout),
+      clock: raw.clock,
+    })
+    this.clock = this.provider.clock
+    this.store = resolveStore(raw.storage)
+    const { keys, sessionKeys, temporaryKeys } = resolveKeys(raw, clientSecret)
+    this.keys = keys
+    this.sessionKeys = sessionKeys
+    this.temporaryKeys = temporaryKeys
+    this.allowedOrigins = resolveOrigins(raw.allowedOrigins, provider)
+    this.onCredentialsChanged = raw.onCredentialsChanged
+    this.refreshBeforeExpiry = numberOf('refreshBeforeExpiry', raw.refreshBeforeExpiry, 0) ?? 60
+    this.backgroundRefresh = raw.backgroundRefresh ?? true
+    const cacheMaxAge = numberOf('cacheMaxAge', raw.cacheMaxAge, 0) ?? 2
+    this.cacheMaxAge = this.store?.shared === false ? 0 : cacheMaxAge
+  }
+
+  /** It hangs on what apps print now and then; keys and the client's secret are in here. */
+  [inspect.custom](): string {
+    return `Registration ${this.name}`
+  }
+}
+
+function providerFrom({ authUri, tokenUri, raw }: ClientSecrets): ProviderOptions {
+  if (isGoogleEndpoint(authUri) && isGoogleEndpoint(tokenUri)) return google()
+  const optional = ['jwks_uri', 'userinfo_endpoint', 'revocation_endpoint', 'end_session_endpoint'] as const
+  return {
+    // The file has no place for an issuer; without one, the origin has to do, and no ID token is asked for.
+    issuer: typeof raw.issuer === 'string' ? raw.issuer : new URL(authUri).origin,
+    authorization_endpoint: authUri,
+    token_endpoint: tokenUri,
+    // Older files name it after their other endpoints.
+    ...(typeof raw.revoke_uri === 'string' ? { revocation_endpoint: raw.revoke_uri } : {}),
+    ...Object.fromEntries(optional.filter((name) => typeof raw[name] === 'string').map((name) => [name, raw[name]])),
+  }
+}
+
+const SEALED_TWICE =
+  'is an encrypted() store, and what goes into it is sealed already. Pass the store inside of it, and its keys as "encryptionKeys".'
+
+function resolveStore(storage: RegistrationOptions['storage']): CredentialStore | undefined {
+  if (storage === undefined || storage === 'session') return undefined
+  const store = storage as Partial<CredentialStore> | null
+  if ((store as { encrypted?: unknown } | null)?.encrypted === true) throw new OptionError('storage', SEALED_TWICE)
+  if (
+    typeof store === 'object' &&
+    store &&
+    ['get', 'put', 'delete'].every((m) => typeof store[m as 'get'] === 'function')
+  ) {
+    return store as CredentialStore
+  }
+  throw new OptionError('storage', 'must be "session" or a credential store, such as memoryStore().')
+}

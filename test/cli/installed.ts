@@ -1,0 +1,62 @@
+/**
+ * The package as an app has it: compiled, in a folder of its own, beside those packages only that the app has installed.
+ */
+import { execFile } from 'node:child_process'
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { Ran } from './run.js'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+export interface Installed {
+  /** Where the app is, and where commands run. */
+  readonly app: string
+  /** Installs one more package: a peer where this package finds it, any other for the app alone. */
+  add(name: string): Promise<void>
+  /** Runs the binary as a process of its own, with no environment but this one. */
+  run(args: readonly string[], env?: Record<string, string>): Promise<Ran>
+  remove(): Promise<void>
+}
+
+export async function install(): Promise<Installed> {
+  const folder = await mkdtemp(join(tmpdir(), 'installed-'))
+  const home = join(folder, 'elsewhere/node_modules/fastify-oauth2client')
+  const app = join(folder, 'app')
+  await mkdir(home, { recursive: true })
+  await mkdir(join(app, 'node_modules'), { recursive: true })
+  await copyFile(join(root, 'package.json'), join(home, 'package.json'))
+  const { bin, dependencies, peerDependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+  const compilerOptions = { noCheck: true, declaration: false, declarationMap: false, rootDir: join(root, 'src') }
+  await writeFile(
+    join(home, 'tsconfig.json'),
+    JSON.stringify({
+      extends: join(root, 'tsconfig.build.json'),
+      compilerOptions: { ...compilerOptions, outDir: 'dist', types: [] },
+      include: [join(root, 'src')],
+    }),
+  )
+  await promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', home])
+
+  const link = async (name: string, into: string) => {
+    const target = join(into, name)
+    await mkdir(dirname(target), { recursive: true })
+    await symlink(join(root, 'node_modules', name), target, 'junction')
+  }
+  for (const name of Object.keys(dependencies)) await link(name, join(folder, 'elsewhere/node_modules'))
+
+  return {
+    app,
+    add: (name) => link(name, join(name in peerDependencies ? join(folder, 'elsewhere') : app, 'node_modules')),
+    run: (args, env = {}) =>
+      new Promise((resolve) => {
+        const script = join(home, bin.oauth2client)
+        execFile(process.execPath, ['--no-warnings', script, ...args], { cwd: app, env }, (error, stdout, stderr) => {
+          resolve({ code: error ? Number(error.code) : 0, stdout, stderr })
+        })
+      }),
+    remove: () => rm(folder, { recursive: true }),
+  }
+}
