@@ -105,7 +105,7 @@ export class Refresher {
           await this.#options.sleep(POLL_INTERVAL)
           break
         default: {
-          const refreshed = await this.#claimAndSend(vault, snapshot, account, decision === 'take_over')
+          const refreshed = await this.#claimAndSend(vault, snapshot, account)
           if (refreshed) return refreshed
         }
       }
@@ -113,15 +113,10 @@ export class Refresher {
   }
 
   /** `undefined` when it has to be decided anew: somebody else wrote first, or the claim went stale. */
-  async #claimAndSend(
-    vault: Vault,
-    { record, generation }: Snapshot,
-    before: Account,
-    takeover: boolean,
-  ): Promise<Snapshot | undefined> {
+  async #claimAndSend(vault: Vault, { record, generation }: Snapshot, before: Account): Promise<Snapshot | undefined> {
     // Whatever has to be looked up is looked up before the claim: from there on, time counts.
     await this.#provider.configuration()
-    const account = claim(before, randomUUID())
+    const account = claim(before, randomUUID(), this.#provider.clock())
     const startedAt = this.#monotonic()
     const claimedRecord = withAccount(record, account)
     // A session has no compare-and-set: there, one flight a process is all that can be promised.
@@ -133,7 +128,7 @@ export class Refresher {
       return undefined
     }
     const { answer, failure } = await this.#send(vault, account)
-    const outcome = outcomeOf(answer, account, { rotation: this.#provider.rotation, takeover })
+    const outcome = outcomeOf(answer, account, this.#provider.rotation)
     if (outcome.kind === 'in_doubt') {
       // The attempt stays in the record as a warning to everybody.
       this.#attempts.end(account.attempt)
