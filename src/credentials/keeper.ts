@@ -205,7 +205,8 @@ export class Keeper {
     } catch (error) {
       if (error instanceof OAuth2ClientError && !this.#told.has(error)) {
         this.#told.add(error)
-        const { record } = this.#remembered.get(vault.id)?.snapshot ?? {}
+        // Why it is over was written down by now: where it can be looked up without asking a store again.
+        const { record } = (vault.journaled ? this.#remembered.get(vault.id)?.snapshot : await vault.read()) ?? {}
         this.#options.refreshFailed(vault, accountOf(record, account.id) ?? account, error)
       }
       throw error
