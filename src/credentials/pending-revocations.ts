@@ -54,11 +54,7 @@ export class PendingRevocations {
   }
 
   /** Of what the provider was told about, keeps what it could not be told. */
-  async keepFailed(
-    key: string,
-    grants: readonly EndingGrant[],
-    outcomes: readonly RevocationOutcome[],
-  ): Promise<void> {
+  async keepFailed(key: string, grants: readonly EndingGrant[], outcomes: readonly RevocationOutcome[]): Promise<void> {
     const failed = grants.filter((_, index) => outcomes[index] === 'failed')
     if (failed.length === 0) await this.drop(key)
     // Also when nothing changed: then it is sealed with the first key, however long the provider stays away.
