@@ -42,7 +42,9 @@ export class Moves {
     for (let poll = 0; poll < POLLS; poll++) {
       const stored = await reach(() => store.get(key))
       if (stored?.value === MOVED) return undefined
-      if (!stored || (stored.age ?? 0) > ABANDONED_AFTER) {
+      // A store that tells no age is watched for as long as anybody waits.
+      const abandoned = stored?.age === undefined ? poll === POLLS - 1 : stored.age > ABANDONED_AFTER
+      if (!stored || abandoned) {
         const mine = await reach(() => store.put(key, MOVING, stored?.generation ?? 0))
         if (mine !== false) return { done: async () => void (await reach(() => store.put(key, MOVED, mine))) }
       }
