@@ -79,10 +79,12 @@ export async function authorizationUrl(
     ...(scopes.includes('openid') ? { nonce: client.randomNonce() } : {}),
     ...(scopes.includes('openid') && maxAge >= 0 ? { maxAge } : {}),
   }
+  const { authorizationParams, scopeDelimiter = ' ', scopeParam = 'scope' } = provider.options
   const url = client.buildAuthorizationUrl(configuration, {
+    ...authorizationParams,
     ...Object.fromEntries(Object.entries(params).filter(([name]) => !PROTECTED_PARAMS.has(name))),
     redirect_uri: redirectUri,
-    ...(scopes.length > 0 ? { scope: scopes.join(' ') } : {}),
+    ...(scopes.length > 0 ? { [scopeParam]: scopes.join(scopeDelimiter) } : {}),
     state: request.state,
     code_challenge: await client.calculatePKCECodeChallenge(request.codeVerifier),
     code_challenge_method: 'S256',
@@ -106,6 +108,10 @@ export async function authorizationCodeGrant(
   // Built from what was configured, never from the request's Host: the provider compares it to the authorization request's.
   const currentUrl = new URL(request.redirectUri)
   currentUrl.search = query
+  const iss = currentUrl.searchParams.get('iss')
+  // The library knows the provider by one name only.
+  if (iss !== null && iss !== request.issuer && provider.isIssuer(iss))
+    currentUrl.searchParams.set('iss', request.issuer)
   return requestTokens(provider, request.nonce !== undefined, {}, () =>
     client.authorizationCodeGrant(configuration, currentUrl, {
       expectedState: request.state,

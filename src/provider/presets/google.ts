@@ -1,4 +1,5 @@
 import type { ProviderOptions } from '../preset.js'
+import { originOf, type PresetOptions } from './shared.js'
 
 const ISSUER = 'https://accounts.google.com'
 
@@ -14,10 +15,10 @@ const ISSUER = 'https://accounts.google.com'
  * const provider = google()
  * ```
  */
-export function google({ issuer = ISSUER }: { issuer?: string } = {}): ProviderOptions {
+export function google({ issuer = ISSUER }: PresetOptions = {}): ProviderOptions {
   return {
     issuer,
-    apiOrigins: issuer === ISSUER ? ['https://*.googleapis.com'] : [new URL(issuer).origin],
+    apiOrigins: issuer === ISSUER ? ['https://*.googleapis.com'] : [originOf(issuer)],
     scopes: {
       // Google answers with the long form whichever was asked for.
       aliases: {
