@@ -37,7 +37,8 @@ export function isFromTenant(
   { iss, tid }: Claims,
   idToken: string,
 ): boolean {
-  if (typeof iss !== 'string' || !provider.isIssuer(iss)) return false
+  // The template is the name of no tenant.
+  if (typeof iss !== 'string' || iss.includes(TENANT) || !provider.isIssuer(iss)) return false
   const { kid } = JSON.parse(Buffer.from(idToken.split('.', 1)[0] as string, 'base64url').toString()) as {
     kid?: string
   }

@@ -1,8 +1,11 @@
-import type { ProviderOptions } from '../preset.js'
+import type { Fetch } from '../http.js'
+import type { IdentityContext, ProviderOptions } from '../preset.js'
 import { base, getJson, idOf, optional, originOf, type PresetOptions } from './shared.js'
 
 const ISSUER = 'https://github.com/login/oauth'
 const PATH = '/login/oauth'
+
+type Call = Pick<IdentityContext, 'accessToken' | 'fetch'>
 
 /**
  * GitHub, for OAuth apps (tokens that never expire) and GitHub Apps (eight hours, with refresh tokens of which each works
@@ -34,18 +37,18 @@ export function github({ issuer = ISSUER }: PresetOptions = {}): ProviderOptions
     offline: {},
     refresh: { rotation: 'rotating' },
     async identity({ accessToken, fetch }) {
-      const call = { accessToken, fetch }
-      const { id, login, name, avatar_url, email } = await getJson(call, `${api}/user`).catch((error: unknown) => {
-        // Servers that only imitate GitHub have its API where github.com's API host has it.
-        if (api !== `${host}/api/v3`) throw error
-        return getJson(call, `${host}/user`)
-      })
+      const call = { accessToken, fetch: atApi(fetch, host, api) }
+      const { id, login, name, avatar_url, email } = await getJson(call, `${api}/user`)
       const claims = { ...optional('login', login), ...optional('name', name), ...optional('picture', avatar_url) }
       const address = typeof email === 'string' ? email : await primaryAddress(call, `${api}/user/emails`)
       return { id: idOf(id), ...optional('email', address), claims }
     },
     async revoke({ accessToken, clientId, clientSecret, fetch }) {
-      const { status } = await fetch(`${api}/applications/${encodeURIComponent(clientId)}/grant`, {
+      const { status } = await atApi(
+        fetch,
+        host,
+        api,
+      )(`${api}/applications/${encodeURIComponent(clientId)}/grant`, {
         method: 'DELETE',
         headers: {
           accept: 'application/vnd.github+json',
@@ -60,6 +63,15 @@ export function github({ issuer = ISSUER }: PresetOptions = {}): ProviderOptions
   }
 }
 
+/** Servers that imitate GitHub have its API at the root, as its own API host does, where an enterprise server has a path. */
+function atApi(fetch: Fetch, host: string, api: string): Fetch {
+  return async (url, init) => {
+    const response = await fetch(url, init)
+    const path = `${host}/api/v3`
+    return response.status === 404 && api === path ? fetch(String(url).replace(path, host), init) : response
+  }
+}
+
 function apiOf(host: string): string {
   const { protocol, hostname } = new URL(originOf(host))
   if (hostname === 'github.com') return 'https://api.github.com'
@@ -67,15 +79,17 @@ function apiOf(host: string): string {
 }
 
 /** The address that the profile hides, if the scope `user:email` was granted. */
-async function primaryAddress(call: Parameters<typeof getJson>[0], url: string): Promise<unknown> {
-  const { accessToken, fetch } = call
+async function primaryAddress({ accessToken, fetch }: Call, url: string): Promise<unknown> {
   const headers = { accept: 'application/json', authorization: `Bearer ${accessToken}` }
-  const list: unknown = await fetch(url, { headers }).then(
-    (response) => (response.ok ? response.json() : undefined),
-    () => undefined,
-  )
-  if (!Array.isArray(list)) return undefined
-  return list.find((entry) => entry?.primary === true && entry.verified === true)?.email
+  try {
+    const list: unknown = await (await fetch(url, { headers })).json()
+    return Array.isArray(list)
+      ? list.find((entry) => entry?.primary === true && entry.verified === true)?.email
+      : undefined
+  } catch {
+    // Who it is, is known; an address for display is not worth a failed sign-in.
+    return undefined
+  }
 }
 
 /** What an answer leaves out because something larger was granted. */
