@@ -43,6 +43,7 @@ export function isFromTenant(
     kid?: string
   }
   const keys: readonly Readonly<Record<string, unknown>>[] = client.getJwksCache(configuration)?.jwks.keys ?? []
-  const owner = keys.find((key) => key.kid === kid)?.issuer
-  return typeof owner !== 'string' || owner.replace(TENANT, String(tid)) === iss
+  // One key may be listed for several.
+  const owners = keys.filter((key) => key.kid === kid && typeof key.issuer === 'string').map(({ issuer }) => issuer)
+  return owners.length === 0 || owners.some((owner) => String(owner).replace(TENANT, String(tid)) === iss)
 }

@@ -206,6 +206,6 @@ async function hear(request: IncomingMessage): Promise<Heard> {
     query: url.searchParams,
     headers: request.headers,
     body: json ? JSON.parse(text) : Object.fromEntries(new URLSearchParams(text)),
-    bearer: /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1],
+    bearer: /^(?:Bearer|OAuth) (.+)$/.exec(request.headers.authorization ?? '')?.[1],
   }
 }

@@ -10,6 +10,8 @@ import type { ScriptedProvider } from '../helpers/scripted-provider.js'
 import { recordings } from './recorded/index.js'
 import { entra, PERSONAL, TENANT } from './recorded/microsoft.js'
 
+const DRIVE = 'https://www.googleapis.com/auth/drive'
+
 async function appOf(recording: Recording, client: Partial<OAuth2ClientOptions> = {}) {
   const provider = await startRecorded(recording)
   const app = await startApp({
@@ -256,4 +258,18 @@ describe('every preset', () => {
       twitch: ['https://api.twitch.tv'],
     })
   })
+})
+
+test.each<[string, presets.ProviderOptions, string[], string[], boolean]>([
+  ['GitHub', presets.github(), ['repo', 'admin:org'], ['public_repo', 'read:org'], true],
+  ['GitHub', presets.github(), ['public_repo'], ['repo'], false],
+  ['GitLab', presets.gitlab(), ['api'], ['read_user'], true],
+  ['Microsoft', presets.microsoft(), ['https://graph.microsoft.com/Files.ReadWrite.All'], ['files.read'], true],
+  ['Microsoft', presets.microsoft(), ['api://other/Files.Read'], ['Files.Read'], false],
+  ['Salesforce', presets.salesforce(), ['full', 'refresh_token'], ['api', 'offline_access'], true],
+  ['Google', presets.google(), ['https://mail.google.com/'], ['https://www.googleapis.com/auth/gmail.send'], true],
+  ['Google', presets.google(), [DRIVE], [`${DRIVE}.metadata.readonly`, `${DRIVE}.file`], true],
+  ['Google', presets.google(), [DRIVE], [`${DRIVE}.appdata`], false],
+])('%s: what is granted includes what is needed', (_name, provider, granted, needed, covered) => {
+  expect(new Provider({ provider, clientId: 'x' }).scopes.covers(granted, needed)).toBe(covered)
 })

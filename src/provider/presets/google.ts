@@ -26,11 +26,30 @@ export function google({ issuer = ISSUER }: PresetOptions = {}): ProviderOptions
         'https://www.googleapis.com/auth/userinfo.profile': 'profile',
         'https://www.googleapis.com/auth/plus.me': 'profile',
       },
+      implies: IMPLIES,
     },
     incrementalParams: { include_granted_scopes: 'true' },
     offline: { params: { access_type: 'offline' } },
     refresh: { rotation: 'none' },
   }
+}
+
+const AUTH = 'https://www.googleapis.com/auth'
+
+/** Whoever may change everything may read it too: pages that need less are not asked for again. */
+const IMPLIES = {
+  [`${AUTH}/drive`]: ['drive.readonly', 'drive.file', 'drive.metadata'].map((scope) => `${AUTH}/${scope}`),
+  [`${AUTH}/drive.readonly`]: [`${AUTH}/drive.metadata.readonly`],
+  [`${AUTH}/drive.metadata`]: [`${AUTH}/drive.metadata.readonly`],
+  [`${AUTH}/calendar`]: [`${AUTH}/calendar.readonly`, `${AUTH}/calendar.events`],
+  [`${AUTH}/calendar.readonly`]: [`${AUTH}/calendar.events.readonly`],
+  [`${AUTH}/calendar.events`]: [`${AUTH}/calendar.events.readonly`],
+  [`${AUTH}/spreadsheets`]: [`${AUTH}/spreadsheets.readonly`],
+  [`${AUTH}/documents`]: [`${AUTH}/documents.readonly`],
+  [`${AUTH}/contacts`]: [`${AUTH}/contacts.readonly`],
+  [`${AUTH}/tasks`]: [`${AUTH}/tasks.readonly`],
+  [`${AUTH}/gmail.modify`]: [`${AUTH}/gmail.readonly`, `${AUTH}/gmail.send`],
+  'https://mail.google.com/': [`${AUTH}/gmail.modify`],
 }
 
 /** Whether an authorization or token endpoint, as client secrets files name them, is Google's. */

@@ -32,7 +32,9 @@ export function twitch({ issuer = ISSUER }: PresetOptions = {}): ProviderOptions
       return { ...body, ...(scope === undefined ? {} : { scope }), ...(error === undefined ? {} : { error }) }
     },
     async identity({ accessToken, fetch }) {
-      const { user_id, login } = await getJson({ accessToken, fetch }, `${host}/validate`)
+      // The one place where Twitch has a scheme of its own.
+      const headers = { authorization: `OAuth ${accessToken}` }
+      const { user_id, login } = await getJson({ accessToken, fetch }, `${host}/validate`, headers)
       return { id: idOf(user_id), claims: optional('preferred_username', login) }
     },
     // Only access tokens are accepted, and no client authentication.

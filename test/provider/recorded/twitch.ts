@@ -32,8 +32,8 @@ const shared = {
   refreshed: tokens,
   user: '713936733',
   others: {
-    'GET /oauth2/validate': ({ bearer }, { live }) =>
-      live.has(bearer ?? '')
+    'GET /oauth2/validate': ({ bearer, headers }, { live }) =>
+      live.has(bearer ?? '') && String(headers.authorization).startsWith('OAuth ')
         ? { body: { client_id: 'client-1', login: 'twitchdev', scopes: [], user_id: '713936733', expires_in: 5520838 } }
         : { status: 401, body: { status: 401, message: 'invalid access token' } },
     'POST /oauth2/revoke': ({ body }, { live }) =>
