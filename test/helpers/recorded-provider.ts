@@ -59,6 +59,8 @@ export interface Recording {
   readonly user: string
   readonly email?: string
   readonly claims?: Readonly<Record<string, unknown>>
+  /** Those that a refresh changes. */
+  readonly claimsAfterRefresh?: Readonly<Record<string, unknown>>
   /** What the app sees as granted. */
   readonly seen?: readonly (readonly string[])[]
   readonly revoked: RevocationOutcome

@@ -42,7 +42,9 @@ export const recording: Recording = {
   idToken: (origin) => ({ iss: origin, sub: `${origin}/id/00D50000000IZ3ZEAW/00550000001fg5OAAQ`, at_hash: 'x' }),
   tokens: (issued) => ({ ...tokens(issued), refresh_token: issued.refreshToken }),
   // A refresh token that stays; an ID token without nonce.
-  refreshed: tokens,
+  // The organization was moved meanwhile.
+  refreshed: (issued) => ({ ...tokens(issued), instance_url: 'https://moved.my.salesforce.com' }),
+  claimsAfterRefresh: { instance_url: 'https://moved.my.salesforce.com' },
   user: '{origin}/id/00D50000000IZ3ZEAW/00550000001fg5OAAQ',
   email: 'admin@salesforce.example',
   claims: { instance_url: 'https://example.my.salesforce.com' },
