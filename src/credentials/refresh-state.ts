@@ -172,6 +172,11 @@ export function receivedToken(outcome: Settled): string | undefined {
   return outcome.kind === 'rotated' ? outcome.refreshToken : undefined
 }
 
+/** Which kind of token {@link receivedToken} is. */
+export function receivedKind(outcome: Settled): 'refresh_token' | 'access_token' {
+  return outcome.kind === 'tokens' && outcome.tokens.refreshToken === undefined ? 'access_token' : 'refresh_token'
+}
+
 /**
  * What to do when the outcome could not be written because somebody else wrote first.
  *
