@@ -151,7 +151,7 @@ export const AccountMismatchError = define(
 export const ConfirmationRequiredError = define(
   'CONFIRMATION_REQUIRED',
   403,
-  'This account is not connected yet, and it was not this site that had you connect it. Go on only if the account is yours and you want that.',
+  'Another site may have sent you here, so nothing is connected yet. Go on only if the account is yours and you want it connected.',
 )
 /** The provider cannot be reached or is failing. What is stored is kept. */
 export const ProviderUnavailableError = define(

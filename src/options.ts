@@ -36,7 +36,7 @@ export interface OAuth2ClientOptions extends RegistrationOptions {
   readonly authorizePath?: string
   readonly callbackPath?: string
   readonly logoutPath?: string
-  /** `false`: no routes; mount `handleCallback` yourself at `callbackPath`. Default `true`. */
+  /** `false`: no routes; mount `handleCallback` yourself at `callbackPath`, with `userKey` also `handleConfirm` for `POST` below it. Default `true`. */
   readonly routes?: boolean
   /** Whether there is a logout route. Default: yes without `userKey`, no with it. */
   readonly logout?: boolean
@@ -44,7 +44,10 @@ export interface OAuth2ClientOptions extends RegistrationOptions {
   readonly routeOptions?: Omit<RouteShorthandOptions, 'handler' | 'exposeHeadRoute' | 'prefixTrailingSlash'>
   /** `'session'`, or a credential store. Default `'session'`. */
   readonly storage?: NonNullable<RegistrationOptions['storage']>
-  /** The app's own user id. Empty means that nobody is signed in to the app. Default: the identity at the provider. */
+  /**
+   * The app's own user id. Empty means that nobody is signed in to the app. An account that is new to the user, from a flow that
+   * another site may have begun, is connected once the person confirms it. Default: the identity at the provider.
+   */
   readonly userKey?: (request: FastifyRequest) => string | null | undefined | Promise<string | null | undefined>
   /** Where people without `userKey` are sent. Default: they get a 401. */
   readonly loginPath?: string
@@ -61,7 +64,8 @@ export interface OAuth2ClientOptions extends RegistrationOptions {
   readonly onAuthorized?: (request: FastifyRequest, authorized: Authorized) => void | Promise<void>
   /**
    * May answer (and return the reply), or throw to reach the app's error handler; otherwise we answer. Where a person can go
-   * on, `error.details.authorizeUrl` says where.
+   * on, `error.details.authorizeUrl` says where. For `FST_OAUTH2_CONFIRMATION_REQUIRED`, `error.details` has `account` (`id`,
+   * `email`), `provider`, `application`, and `confirmUrl` and `_csrf` for a form that posts `_csrf` there, with `refuse` for a no.
    */
   readonly onError?: (error: OAuth2ClientError, request: FastifyRequest, reply: FastifyReply) => unknown
   /** The hook in which guards declared in a route's `config` run. Default `'onRequest'`. */

@@ -20,7 +20,7 @@ Keep it as secret as a password. Records that it seals name it "${kid}".
 To replace a key in use, with nobody signed out and processes of both kinds running meanwhile:
   1. append the new key to encryptionKeys, and deploy everywhere: it opens
   2. move it to the front, and deploy everywhere: it seals
-  3. sweep: have every stored record written again, as each refresh does
+  3. sweep: fastify.oauth2.sweep() moves every stored record to the first key
   4. remove the old key, and deploy
 `
 

@@ -8,8 +8,9 @@ export class Burst {
   readonly #clock: () => number
   readonly #alarm: (count: number, seconds: number) => void
   #times: number[] = []
+  #alarmedAt: number | undefined
 
-  /** @param alarm called once for a burst, when it is noticed */
+  /** @param alarm called when a burst is noticed, and for one that goes on, once in that many seconds */
   constructor(clock: () => number, alarm: (count: number, seconds: number) => void) {
     this.#clock = clock
     this.#alarm = alarm
@@ -17,9 +18,12 @@ export class Burst {
 
   add(): void {
     const now = this.#clock()
+    // One mistake that takes thousands is one alarm, not hundreds.
+    if (this.#alarmedAt !== undefined && Math.abs(now - this.#alarmedAt) < SECONDS * 1000) return
     this.#times = this.#times.filter((time) => now - time < SECONDS * 1000)
     this.#times.push(now)
     if (this.#times.length < THRESHOLD) return
+    this.#alarmedAt = now
     this.#alarm(this.#times.length, SECONDS)
     this.#times = []
   }

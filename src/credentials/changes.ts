@@ -43,7 +43,7 @@ export function mergeGrant(
   return {
     ...account,
     tokens: { ...account.tokens, refreshToken: stored.tokens.refreshToken },
-    ...(stored.attempt ? { attempt: stored.attempt } : {}),
+    ...definedOnly({ attempt: stored.attempt, doubtedSince: stored.doubtedSince }),
   }
 }
 

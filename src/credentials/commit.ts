@@ -7,7 +7,7 @@ import { afterLostWrite, type Claim, receivedToken, type Settled } from './refre
 import { settle } from './refreshed.js'
 import type { Snapshot, Vault } from './vault.js'
 
-/** How often what was received is written: over about nine seconds. */
+/** How often the store is tried while there is something received to write: over about nine seconds. */
 const WRITE_ATTEMPTS = 6
 /** Milliseconds before the second time, doubled for each further one. */
 const WRITE_AGAIN_AFTER = 300
@@ -37,10 +37,11 @@ export async function commit(
 ): Promise<Snapshot | undefined> {
   const received = receivedToken(outcome)
   // A rotated refresh token exists nowhere else: a store that stumbles is given some time before it is lost.
-  const write = async ({ record, generation }: Snapshot) => {
+  // The same goes for looking what is there when the write lost.
+  const insist = async <T>(use: () => Promise<T>): Promise<T> => {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await vault.write(record, generation)
+        return await use()
       } catch (error) {
         const again = received !== undefined && attempt < WRITE_ATTEMPTS
         if (!again || !(error instanceof StoreUnavailableError)) throw error
@@ -52,13 +53,14 @@ export async function commit(
     const before = accountOf(current.record, account.id) as Account
     const after = settle(before, account, outcome, provider.scopes, provider.clock())
     const record = withAccount(current.record, after)
-    const generation = await write({ record, generation: current.generation })
+    const { generation: expected } = current
+    const generation = await insist(() => vault.write(record, expected))
     if (generation !== false) {
       const snapshot = { record, generation }
       onWritten(vault, snapshot, after, after.dead !== undefined || after.tokens !== before.tokens)
       return snapshot
     }
-    const read = await vault.read()
+    const read = await insist(() => vault.read())
     const found = accountOf(read?.record, account.id)
     switch (afterLostWrite(found, account, outcome)) {
       case 'revoke':

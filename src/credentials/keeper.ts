@@ -86,9 +86,10 @@ export class Keeper {
    * it works.
    *
    * @param recall whether what was read a moment ago will do
+   * @param certain for whoever is about to refuse something: what the store last said will not do then
    * @throws {StoreUnavailableError} {@link CredentialsUnreadableError} {@link ClientMismatchError}
    */
-  async load(vault: Vault, { recall = false } = {}): Promise<Snapshot | undefined> {
+  async load(vault: Vault, { recall = false, certain = false } = {}): Promise<Snapshot | undefined> {
     const recalled = recall ? this.#recall(vault) : undefined
     if (recalled) return recalled
     const read = {}
@@ -101,7 +102,7 @@ export class Keeper {
     } catch (error) {
       const last = this.#remembered.get(vault.id)?.snapshot
       const now = this.provider.clock()
-      if (error instanceof StoreUnavailableError && last?.record.accounts.some((a) => isLive(a, now)))
+      if (!certain && error instanceof StoreUnavailableError && last?.record.accounts.some((a) => isLive(a, now)))
         return { ...last, remembered: true }
       throw error
     } finally {
@@ -119,7 +120,7 @@ export class Keeper {
     let snapshot = loaded
     let account = accountOf(snapshot?.record, options.account)
     if (snapshot?.remembered && (!account || account.dead)) {
-      snapshot = await this.load(vault)
+      snapshot = await this.load(vault, { certain: true })
       account = accountOf(snapshot?.record, options.account)
     }
     if (!snapshot || !account || account.dead) throw new CredentialsRequiredError()
@@ -205,7 +206,8 @@ export class Keeper {
     } catch (error) {
       if (error instanceof OAuth2ClientError && !this.#told.has(error)) {
         this.#told.add(error)
-        const { record } = this.#remembered.get(vault.id)?.snapshot ?? {}
+        // Why it is over was written down by now: where it can be looked up without asking a store again.
+        const { record } = (vault.journaled ? this.#remembered.get(vault.id)?.snapshot : await vault.read()) ?? {}
         this.#options.refreshFailed(vault, accountOf(record, account.id) ?? account, error)
       }
       throw error

@@ -41,16 +41,20 @@ export class PendingRevocations {
     await reach(() => this.#store.put(key, value))
   }
 
-  /** Tells the provider about each, and keeps those that it could not be told about. */
-  async settle(key: string, grants: readonly EndingGrant[]): Promise<RevocationOutcome[]> {
+  /** Tells the provider about each. Never rejects. */
+  async tell(grants: readonly EndingGrant[]): Promise<RevocationOutcome[]> {
     const outcomes: RevocationOutcome[] = []
     // One after the other: a provider that is down is not made worse by a user with many accounts.
     for (const { token, hint } of grants) outcomes.push(await revokeToken(this.#registration.provider, token, hint))
+    return outcomes
+  }
+
+  /** Of what the provider was told about, keeps what it could not be told. */
+  async keepFailed(key: string, grants: readonly EndingGrant[], outcomes: readonly RevocationOutcome[]): Promise<void> {
     const failed = grants.filter((_, index) => outcomes[index] === 'failed')
     if (failed.length === 0) await reach(() => this.#store.delete(key))
     // Also when nothing changed: then it is sealed with the first key, however long the provider stays away.
     else await this.keep(key, failed)
-    return outcomes
   }
 
   /** @throws {CredentialsUnreadableError} {@link StoreUnavailableError} */

@@ -28,6 +28,8 @@ export interface RefreshAttempt {
   readonly id: string
   /** SHA-256 of the refresh token, base64url. */
   readonly hash: string
+  /** When it was written, in milliseconds since the epoch by the writer's clock. */
+  readonly at?: number
 }
 
 /** One account at the provider, connected to one user of the app. */
@@ -43,6 +45,11 @@ export interface Account {
   readonly requested: readonly string[]
   readonly declined: readonly string[]
   readonly attempt?: RefreshAttempt
+  /**
+   * When the refresh token was first sent of which nobody knows what came of it, in milliseconds since the epoch; 0 when
+   * nobody knows that either. Outlives attempts, until an answer brings certainty.
+   */
+  readonly doubtedSince?: number
   /** Present when only a new authorization can help. */
   readonly dead?: ReauthorizationReason
 }

@@ -50,17 +50,30 @@ export function isLive(account: Account, now: number, rejected?: string): boolea
 export function decideRefresh(account: Account, context: RefreshContext): RefreshDecision {
   if (isLive(account, context.now, context.rejected)) return 'use'
   if (account.dead || account.tokens.refreshToken === undefined) return 'reauthorize'
-  if (!account.attempt) return 'claim'
+  const { attempt } = account
   const abandoned = context.age >= ABANDONED_AFTER && context.watched >= SECOND_LOOK_AFTER
+  if (attempt && !abandoned) return 'wait'
   // A provider that punishes reuse is only asked again when there is nothing left to lose: not while the access token,
   // even one that should be renewed soon, has not reached its end.
-  const lasting = context.rotation === 'strict' && isLive(account, context.now)
-  return abandoned && !lasting ? 'take_over' : 'wait'
+  if (doubtedSince(account) !== undefined && context.rotation === 'strict' && isLive(account, context.now))
+    return 'wait'
+  return attempt ? 'take_over' : 'claim'
 }
 
-/** What a claim writes: the account with an attempt at its refresh token, in the place of an abandoned one. */
-export function claim(account: Account, id: string): Claim {
-  return { ...account, attempt: { id, hash: hashToken(account.tokens.refreshToken as string) } }
+/** Since when it is not known what became of the refresh token, if it is not. */
+function doubtedSince({ attempt, doubtedSince }: Account): number | undefined {
+  return doubtedSince ?? (attempt && (attempt.at ?? 0))
+}
+
+/**
+ * What a claim writes: the account with an attempt at its refresh token, in the place of an abandoned one.
+ *
+ * @param now milliseconds since the epoch
+ */
+export function claim(account: Account, id: string, now: number): Claim {
+  const attempt = { id, hash: hashToken(account.tokens.refreshToken as string), at: now }
+  const since = doubtedSince(account)
+  return { ...account, attempt, ...(since === undefined ? {} : { doubtedSince: since }) }
 }
 
 /** An account with the attempt of whoever holds it. */
@@ -69,6 +82,16 @@ export type Claim = Account & { readonly attempt: RefreshAttempt }
 /** Whether a claim may still be used, by a clock that never goes back. Counted from before it was written. */
 export function claimStands(startedAt: number, now: number): boolean {
   return now - startedAt <= CLAIM_LIFETIME
+}
+
+/**
+ * Milliseconds until the next look at somebody else's attempt: short at first, and never much longer than a part of what was
+ * waited already, so that nobody waits for much longer than it takes.
+ *
+ * @param random below 1: processes that began together do not look together
+ */
+export function nextLookAfter(waited: number, random: number): number {
+  return Math.min(Math.max(waited / 4, 20), 250) * (1 - random / 3)
 }
 
 /** What came back for a refresh token. */
@@ -93,11 +116,11 @@ export type Settled =
   | { readonly kind: 'dead'; readonly reason: ReauthorizationReason }
   | { readonly kind: 'released' }
 
-/** What an answer means for the account that was claimed. */
+/** What an answer means for the account that was claimed. Where there was doubt, a refusal says how it ends. */
 export function outcomeOf(
   answer: RefreshAnswer,
   account: Account,
-  { rotation, takeover }: { readonly rotation: RotationProfile['rotation']; readonly takeover: boolean },
+  rotation: RotationProfile['rotation'],
 ): RefreshOutcome {
   if ('tokens' in answer) {
     const { tokens } = answer
@@ -110,7 +133,10 @@ export function outcomeOf(
     return { kind: 'rotated', refreshToken: rotated }
   }
   if (failure === 'invalid_grant') {
-    return { kind: 'dead', reason: takeover && rotation !== 'none' ? 'lost_rotation' : 'refused' }
+    return {
+      kind: 'dead',
+      reason: account.doubtedSince !== undefined && rotation !== 'none' ? 'lost_rotation' : 'refused',
+    }
   }
   const unknown = failure === 'in_doubt' || failure === 'unusable'
   return { kind: unknown && rotation !== 'none' ? 'in_doubt' : 'released' }
@@ -151,8 +177,8 @@ export function statusOf(account: Account, age = 0, now?: number): AccountStatus
   if (account.tokens.refreshToken === undefined && now !== undefined && !isLive(account, now)) {
     return 'needs_reauthorization'
   }
-  if (!account.attempt) return 'active'
-  return age < ABANDONED_AFTER ? 'refreshing' : 'in_doubt'
+  if (account.attempt && age < ABANDONED_AFTER) return 'refreshing'
+  return doubtedSince(account) === undefined ? 'active' : 'in_doubt'
 }
 
 export type AccountStatus = 'active' | 'refreshing' | 'in_doubt' | 'needs_reauthorization'

@@ -13,22 +13,24 @@ import type { Claim, Settled } from './refresh-state.js'
  */
 export function settle(current: Account, claimed: Claim, outcome: Settled, scopes: ScopeSet, now: number): Account {
   const { attempt: _, ...free } = current
+  const { doubtedSince: __, dead: ___, ...cleared } = free
   // An authorization that brought no refresh token of its own left this one in place: its other tokens are newer.
   const superseded = current.tokens.accessToken !== claimed.tokens.accessToken
   switch (outcome.kind) {
     case 'tokens':
-      return superseded ? withRefreshToken(free, outcome.tokens.refreshToken) : merge(free, outcome.tokens, scopes, now)
+      if (superseded) return withRefreshToken(cleared, outcome.tokens.refreshToken)
+      return merge(cleared, outcome.tokens, scopes, now)
     case 'rotated':
-      return withRefreshToken(free, outcome.refreshToken)
+      return withRefreshToken(cleared, outcome.refreshToken)
     case 'dead':
-      return superseded ? free : { ...free, dead: outcome.reason }
+      return superseded ? free : { ...cleared, dead: outcome.reason }
     case 'released':
       return free
   }
 }
 
 /** The account with the tokens of an answer to its refresh token. */
-function merge({ dead: _, ...account }: Account, tokens: TokenSet, known: ScopeSet, now: number): Account {
+function merge(account: Account, tokens: TokenSet, known: ScopeSet, now: number): Account {
   const before = account.tokens
   const scopes = tokens.scopes === undefined ? before.scopes : known.granted(before.scopes, tokens.scopes)
   return {

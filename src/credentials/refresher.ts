@@ -15,7 +15,9 @@ import { ProviderFailure } from '../provider/failure.js'
 import type { Exchange } from '../provider/http.js'
 import type { Provider } from '../provider/provider.js'
 import { Attempts } from './attempts.js'
+import { Backoff, type Turn } from './backoff.js'
 import { type CommitOptions, commit } from './commit.js'
+import { type Lease, takeLease } from './lease.js'
 import { type Account, accountOf, withAccount } from './record.js'
 import {
   ABANDONED_AFTER,
@@ -23,6 +25,8 @@ import {
   claim,
   claimStands,
   decideRefresh,
+  hashToken,
+  nextLookAfter,
   outcomeOf,
   type RefreshAnswer,
   type RefreshContext,
@@ -35,9 +39,6 @@ export interface RefresherOptions extends CommitOptions {
   readonly monotonic?: (() => number) | undefined
 }
 
-/** Milliseconds between looks at somebody else's attempt. */
-const POLL_INTERVAL = 150
-
 export interface RefreshRequest extends Pick<RefreshContext, 'rejected'> {
   /** Whether to wait for somebody else's refresh. Whoever still has a token that works need not. */
   readonly patient: boolean
@@ -48,7 +49,9 @@ export class Refresher {
   readonly #provider: Provider
   readonly #monotonic: () => number
   readonly #attempts: Attempts
+  readonly #backoff: Backoff
   readonly #flights = new Map<string, Promise<Snapshot>>()
+  readonly #releases = new Set<Promise<void>>()
   #closing = false
 
   constructor(options: RefresherOptions) {
@@ -56,6 +59,7 @@ export class Refresher {
     this.#provider = options.provider
     this.#monotonic = options.monotonic ?? (() => performance.now())
     this.#attempts = new Attempts(this.#monotonic)
+    this.#backoff = new Backoff(this.#monotonic)
   }
 
   /** Everybody in this process who wants a new token for the same account shares one refresh. */
@@ -75,16 +79,17 @@ export class Refresher {
   async settled(): Promise<void> {
     this.#closing = true
     await Promise.allSettled(this.#flights.values())
+    await Promise.all(this.#releases)
   }
 
   async #fly(vault: Vault, accountId: string, request: RefreshRequest): Promise<Snapshot> {
-    const giveUpAt = this.#monotonic() + this.#provider.timeout + CLAIM_LIFETIME
+    const startedAt = this.#monotonic()
+    const patience = this.#provider.timeout + CLAIM_LIFETIME
     for (;;) {
       const snapshot = await vault.read()
       const account = accountOf(snapshot?.record, accountId)
       if (!snapshot || !account) throw new CredentialsRequiredError()
       this.#options.check(snapshot)
-      const patient = request.patient && !this.#closing
       const watched = this.#attempts.watched(account.attempt)
       const decision = decideRefresh(account, {
         now: this.#provider.clock(),
@@ -93,23 +98,50 @@ export class Refresher {
         age: snapshot.age ?? watched,
         watched,
       })
-      switch (decision) {
-        case 'use':
-          return snapshot
-        case 'reauthorize':
-          throw new CredentialsRequiredError()
-        case 'wait':
-          if (!patient || this.#attempts.hasEnded(account.attempt) || this.#monotonic() >= giveUpAt) {
-            throw unavailable((ABANDONED_AFTER - (snapshot.age ?? 0)) / 1000)
-          }
-          await this.#options.sleep(POLL_INTERVAL)
-          break
-        default: {
-          const refreshed = await this.#claimAndSend(vault, snapshot, account, decision === 'take_over')
-          if (refreshed) return refreshed
-        }
+      if (decision === 'use') return snapshot
+      if (decision === 'reauthorize') throw new CredentialsRequiredError()
+      const waited = this.#monotonic() - startedAt
+      const patient = request.patient && !this.#closing && waited < patience
+      if (decision !== 'wait') {
+        // A lease that nobody seems to make use of is not worth more than a wait.
+        const result = await this.#try(vault, snapshot, account, request.patient && waited >= patience)
+        if (result === 'again') continue
+        if (result !== 'leased') return result
       }
+      if (!patient || (decision === 'wait' && this.#attempts.hasEnded(account.attempt))) {
+        throw unavailable(account.attempt ? (ABANDONED_AFTER - (snapshot.age ?? 0)) / 1000 : 1)
+      }
+      await this.#options.sleep(nextLookAfter(waited, Math.random()))
     }
+  }
+
+  /** `again` when it has to be decided anew, `leased` when somebody else is about to try. */
+  async #try(
+    vault: Vault,
+    snapshot: Snapshot,
+    account: Account,
+    unleased: boolean,
+  ): Promise<Snapshot | 'again' | 'leased'> {
+    const turn = this.#backoff.turn(hashToken(account.tokens.refreshToken as string))
+    if ('failure' in turn) throw answerTo(turn.failure, turn.seconds)
+    try {
+      const lease = await takeLease(vault, account.id)
+      if (!lease && !unleased) return 'leased'
+      try {
+        return (await this.#claimAndSend(vault, snapshot, account, turn)) ?? 'again'
+      } finally {
+        this.#release(lease)
+      }
+    } finally {
+      turn.end()
+    }
+  }
+
+  /** Behind the back of whoever waits for the new token, and not of whoever waits for the end. */
+  #release(lease: Lease | undefined): void {
+    if (!lease) return
+    const released = lease.release().then(() => void this.#releases.delete(released))
+    this.#releases.add(released)
   }
 
   /** `undefined` when it has to be decided anew: somebody else wrote first, or the claim went stale. */
@@ -117,11 +149,14 @@ export class Refresher {
     vault: Vault,
     { record, generation }: Snapshot,
     before: Account,
-    takeover: boolean,
+    turn: Turn,
   ): Promise<Snapshot | undefined> {
     // Whatever has to be looked up is looked up before the claim: from there on, time counts.
-    await this.#provider.configuration()
-    const account = claim(before, randomUUID())
+    await this.#provider.configuration().catch((error: unknown) => {
+      if (error instanceof ProviderUnavailableError) turn.answered(new ProviderFailure('unsent', {}, error))
+      throw error
+    })
+    const account = claim(before, randomUUID(), this.#provider.clock())
     const startedAt = this.#monotonic()
     const claimedRecord = withAccount(record, account)
     // A session has no compare-and-set: there, one flight a process is all that can be promised.
@@ -133,7 +168,8 @@ export class Refresher {
       return undefined
     }
     const { answer, failure } = await this.#send(vault, account)
-    const outcome = outcomeOf(answer, account, { rotation: this.#provider.rotation, takeover })
+    turn.answered(failure)
+    const outcome = outcomeOf(answer, account, this.#provider.rotation)
     if (outcome.kind === 'in_doubt') {
       // The attempt stays in the record as a warning to everybody.
       this.#attempts.end(account.attempt)
@@ -164,20 +200,24 @@ export class Refresher {
   }
 }
 
-function answerTo(failure: ProviderFailure | undefined): Error {
+/** @param seconds for which nothing is sent after this failure, if so */
+function answerTo(failure: ProviderFailure | undefined, seconds?: number): Error {
   switch (failure?.kind) {
     case 'client':
-      return new ClientRejectedError({ cause: failure })
+      return withRetryAfter(new ClientRejectedError({ cause: failure }), seconds)
     case 'refused':
-      return new ExchangeFailedError({ cause: failure })
+      return withRetryAfter(new ExchangeFailedError({ cause: failure }), seconds)
     default:
-      return unavailable(failure?.retryAfter ?? 5, failure)
+      return unavailable(seconds ?? failure?.retryAfter ?? 5, failure)
   }
 }
 
 /** A 503 that says when to come back. `seconds` is rounded up to at least one. */
 export function unavailable(seconds: number, cause?: unknown): OAuth2ClientError {
-  const error = new ProviderUnavailableError(cause === undefined ? undefined : { cause })
-  error.headers = { 'retry-after': String(Math.max(1, Math.ceil(seconds))) }
+  return withRetryAfter(new ProviderUnavailableError(cause === undefined ? undefined : { cause }), seconds)
+}
+
+function withRetryAfter(error: OAuth2ClientError, seconds: number | undefined): OAuth2ClientError {
+  if (seconds !== undefined) error.headers = { 'retry-after': String(Math.max(1, Math.ceil(seconds))) }
   return error
 }

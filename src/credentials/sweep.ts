@@ -1,10 +1,17 @@
 /** What has to be done to stored credentials now and then, whoever uses them: best by one scheduled job. */
-import { CredentialsUnreadableError, OAuth2ClientError, OptionError, StoreUnavailableError } from '../errors.js'
+import {
+  ClientMismatchError,
+  CredentialsUnreadableError,
+  OAuth2ClientError,
+  OptionError,
+  StoreUnavailableError,
+} from '../errors.js'
 import { checkKnown, numberOf } from '../registration/checks.js'
+import type { CredentialStore } from '../storage/storage.js'
 import type { CredentialManager } from './manager.js'
 import { PendingRevocations } from './pending-revocations.js'
 import { resealIfNeeded } from './reseal.js'
-import { reach } from './vault.js'
+import { reach, type Snapshot } from './vault.js'
 
 export interface SweepOptions {
   /**
@@ -40,6 +47,8 @@ export interface SweepReport {
 const MARKERS: readonly (readonly [prefix: string, lifetime: number])[] = [
   // A flow ends after ten minutes.
   ['used/', 660_000],
+  // Accounts that nobody confirmed within ten minutes.
+  ['pending/', 660_000],
   // No browser keeps a cookie for longer than 400 days.
   ['moved/', 400 * 86_400_000],
 ]
@@ -67,9 +76,9 @@ export async function sweep(manager: CredentialManager, options: SweepOptions = 
   const keepAlive = numberOf('keepAlive', options.keepAlive, 1)
   const { signal } = options
   const { store } = manager
-  const list = store.list?.bind(store)
-  if (!list)
+  if (!store.list)
     throw new OptionError('storage', 'cannot list its keys, which a sweep needs. Give the store a list(prefix).')
+  const list = (prefix: string) => keysOf(store, prefix)
   const report = { ...NOTHING }
   const seen = new Set<string>()
   for await (const key of list(manager.prefix)) {
@@ -77,13 +86,14 @@ export async function sweep(manager: CredentialManager, options: SweepOptions = 
     await sweepRecord(manager, key, keepAlive, seen, report)
   }
   const { registry, registration } = manager
-  const free = registration.keys.kids.filter((kid) => kid !== manager.sealer.kid && !seen.has(kid))
-  report.freeKeys = (await registry?.retire(free)) ?? []
   const pending = new PendingRevocations(registration, store)
   for await (const key of list(pending.prefix)) {
     if (signal?.aborted) return report
     await tellAgain(pending, key, report)
   }
+  // Only a look at everything can tell that a key is free: revocations that wait were sealed with one too.
+  const free = registration.keys.kids.filter((kid) => kid !== manager.sealer.kid && !seen.has(kid))
+  report.freeKeys = (await registry?.retire(free)) ?? []
   for (const [prefix, lifetime] of MARKERS) {
     for await (const key of list(prefix)) {
       if (signal?.aborted) return report
@@ -93,6 +103,19 @@ export async function sweep(manager: CredentialManager, options: SweepOptions = 
     }
   }
   return report
+}
+
+async function* keysOf(store: CredentialStore, prefix: string): AsyncIterable<string> {
+  const keys = store.list?.(prefix)[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const next = await reach(async () => keys?.next())
+      if (!next || next.done) return
+      yield next.value
+    }
+  } finally {
+    await keys?.return?.()
+  }
 }
 
 async function sweepRecord(
@@ -120,7 +143,9 @@ async function sweepRecord(
 
 async function tellAgain(pending: PendingRevocations, key: string, report: Counts): Promise<void> {
   try {
-    const outcomes = await pending.settle(key, await pending.read(key))
+    const grants = await pending.read(key)
+    const outcomes = await pending.tell(grants)
+    await pending.keepFailed(key, grants, outcomes)
     for (const outcome of outcomes) report[outcome === 'failed' ? 'revocationsPending' : 'revoked'] += 1
   } catch (error) {
     if (!(error instanceof CredentialsUnreadableError)) throw error
@@ -131,7 +156,14 @@ async function tellAgain(pending: PendingRevocations, key: string, report: Count
 async function refreshUnused(manager: CredentialManager, key: string, unused: number, report: Counts): Promise<void> {
   const { keeper, registration } = manager
   const vault = manager.vaultOf(decodeURIComponent(key.slice(manager.prefix.length)))
-  const snapshot = await keeper.load(vault)
+  let snapshot: Snapshot | undefined
+  try {
+    snapshot = await keeper.load(vault)
+  } catch (error) {
+    // It could be opened, and says something that only a later version knows, or that is about another client.
+    if (!(error instanceof CredentialsUnreadableError) && !(error instanceof ClientMismatchError)) throw error
+    report.unreadable += 1
+  }
   for (const { id, dead, tokens } of snapshot?.record.accounts ?? []) {
     if (dead || tokens.refreshToken === undefined || registration.clock() - tokens.obtainedAt < unused) continue
     try {

@@ -74,7 +74,7 @@ export class UserOAuth2 implements TokenSource {
   /** Reads again what was only remembered, and says whether it did: nobody is refused for what was true a moment ago. @internal */
   async confirm(): Promise<boolean> {
     if (!this.vault || !this.snapshot?.remembered) return false
-    this.snapshot = await this.manager.keeper.load(this.vault)
+    this.snapshot = await this.manager.keeper.load(this.vault, { certain: true })
     return true
   }
 

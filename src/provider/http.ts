@@ -32,11 +32,17 @@ const MAXIMUM_BYTES = 1024 * 1024
 /** Seconds. Nobody is told to come back later than that, whatever a provider says. */
 const LONGEST_WAIT = 3_600
 
-const exchanges = new AsyncLocalStorage<Exchange>()
+const exchanges = new AsyncLocalStorage<{ exchange: Exchange | undefined }>()
 
 /** Runs `use` so that `exchange` afterwards tells what the provider answered. */
-export function observeExchange<T>(exchange: Exchange, use: () => Promise<T>): Promise<T> {
-  return exchanges.run(exchange, use)
+export async function observeExchange<T>(exchange: Exchange, use: () => Promise<T>): Promise<T> {
+  const current: { exchange: Exchange | undefined } = { exchange }
+  try {
+    return await exchanges.run(current, use)
+  } finally {
+    // A connection that was opened in here keeps what was current then for as long as it lives: not the tokens as well.
+    current.exchange = undefined
+  }
 }
 
 /** Thrown in place of an answer that is larger than any honest one. */
@@ -53,7 +59,7 @@ export function boundedFetch(
 ): (url: string, init: CustomFetchOptions) => Promise<Response> {
   return async (url, init) => {
     // A key set may be fetched in the middle of an exchange; only the exchange itself is noted.
-    const exchange = init.method === 'POST' ? exchanges.getStore() : undefined
+    const exchange = init.method === 'POST' ? exchanges.getStore()?.exchange : undefined
     const deadline = AbortSignal.timeout(timeout)
     const signals = [deadline, init.signal, exchange?.signal].filter((one) => one !== undefined && one !== null)
     const signal = AbortSignal.any(signals)

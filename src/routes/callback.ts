@@ -2,7 +2,6 @@
  * `GET /oauth2callback`: the provider's answer. State first: until the flow that it answers is found, unexpired and bound to
  * this browser, nothing in the request is believed, stored or shown. RFC 6749 section 4.1.2, RFC 9207, RFC 9700.
  */
-import { timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
 import { unavailable } from '../credentials/refresher.js'
@@ -11,7 +10,7 @@ import { authorizationError } from '../flows/authorization-error.js'
 import { answerError, type Way } from '../guards/answer.js'
 import { isClientError } from '../guards/challenge.js'
 import { rememberCause } from '../session/cause.js'
-import { hashState, type PendingFlow } from '../session/flow-cookie.js'
+import { hashState, type PendingFlow, same } from '../session/flow-cookie.js'
 import { appData, readBinding } from '../session/session.js'
 import { startFlow } from '../session/start-flow.js'
 import { sealTicket } from '../session/ticket.js'
@@ -205,9 +204,4 @@ async function startAgain(client: Client, flow: PendingFlow | undefined): Promis
     query.set('return_url', flow.returnUrl)
   }
   return { href: query.size > 0 ? `${client.authorizePath}?${query}` : client.authorizePath, text: 'Start again' }
-}
-
-function same(a: string, b: string): boolean {
-  const [x, y] = [Buffer.from(a), Buffer.from(b)]
-  return x.length === y.length && timingSafeEqual(x, y)
 }

@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
 import { requestState } from '../lookup.js'
-import type { PendingFlow } from '../session/flow-cookie.js'
+import { type PendingFlow, same } from '../session/flow-cookie.js'
 import { makeLink } from '../session/link.js'
 import type { appData } from '../session/session.js'
 import type { Connected, Linked } from './connect.js'
@@ -22,7 +22,7 @@ export interface Conclusion {
 
 /** Where a flow led that was concluded in this session before: a reload, or the back button, asks again. */
 export function concludedAt(client: Client, request: FastifyRequest, hash: string): string | undefined {
-  const done = client.linkOf(request)?.done?.find(([known]) => known === hash)
+  const done = client.linkOf(request)?.done?.find(([known]) => same(known, hash))
   return done && client.returnUrl(done[1])
 }
 

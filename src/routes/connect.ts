@@ -8,6 +8,7 @@ import { type Account, accountOf, type CredentialRecord, withAccount } from '../
 import { AccountMismatchError, NoRefreshTokenError, OptionError } from '../errors.js'
 import type { Authorized } from '../options.js'
 import type { PendingFlow } from '../session/flow-cookie.js'
+import { moveToStore } from '../session/move-to-store.js'
 import { isEncrypted, readBinding } from '../session/session.js'
 import { ReconsentNeeded } from './reconsent.js'
 
@@ -74,6 +75,8 @@ export async function connectAccount(
   const known = link?.user === user ? link : undefined
   const linkId = known?.id ?? randomBytes(16).toString('base64url')
   if (options.store) {
+    // A flow that began when this was kept in the session: an answer that grants less must not be all that is left.
+    if (known) await moveToStore(client, request, known, user)
     const vault = client.manager.vaultOf(user)
     const record = (await client.manager.keeper.update(vault, change)) as CredentialRecord
     const stored = accountOf(record, account.id) as Account
@@ -89,8 +92,12 @@ export async function connectAccount(
   const current = text === undefined ? undefined : await client.sessionStorage.open(slot, text).catch(() => undefined)
   const record = change(current)
   const stored = accountOf(record, account.id) as Account
+  const sealed = await client.sessionStorage.seal(slot, record)
+  // For its name only: whoever answers puts it into their own session.
+  const vault = await client.sessionStorage.vault({ ...slot, read: () => sealed, write: async () => {} })
+  client.manager.keeper.announce(vault, 'authorized', stored)
   return {
-    completion: { user, linkId, credentials: await client.sessionStorage.seal(slot, record) },
+    completion: { user, linkId, credentials: sealed },
     authorized: { credentials: credentialsOf(record, stored), claims: account.claims },
   }
 }

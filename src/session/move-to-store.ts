@@ -14,7 +14,9 @@ export async function moveToStore(
   if (credentials === undefined) return
   const slot = { id: link.id, encrypted: isEncrypted(request) }
   const record = await client.sessionStorage.open(slot, credentials).catch(() => undefined)
-  if (record) await moveRecord(client, record, user)
+  const { issuer, clientId } = client.manager.registration.provider
+  // An encrypted session is opened without a look at whose it is.
+  if (record?.issuer === issuer && record.clientId === clientId) await moveRecord(client, record, user)
   else request.log.info({ client: client.name }, 'credentials in a session cannot be read any more, and were dropped')
   writeLink(request, client.id, link)
   await persistSession(request)

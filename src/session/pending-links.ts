@@ -9,7 +9,7 @@ import { SessionTooLargeError } from '../errors.js'
 import type { KeyRing } from '../keys/key-ring.js'
 import type { CredentialStore } from '../storage/storage.js'
 import type { CookieJar } from './cookies.js'
-import type { PendingFlow } from './flow-cookie.js'
+import { type PendingFlow, same } from './flow-cookie.js'
 import { isEncrypted, readBinding, readPending, writePending } from './session.js'
 
 /** What is left of a flow when all that is missing is a yes. */
@@ -91,7 +91,7 @@ export class PendingLinks {
     } catch {
       return undefined
     }
-    return link.binding === binding && this.#clock() < link.expiresAt ? link : undefined
+    return same(link.binding, binding) && this.#clock() < link.expiresAt ? link : undefined
   }
 
   /** Takes it out of the store. @returns whether it was still there, which is true for one caller only */

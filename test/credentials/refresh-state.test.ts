@@ -10,6 +10,7 @@ import {
   decideRefresh,
   hashToken,
   isLive,
+  nextLookAfter,
   outcomeOf,
   type RefreshAnswer,
   type RefreshContext,
@@ -29,6 +30,7 @@ interface Case {
   readonly refreshToken?: false
   readonly dead?: Account['dead']
   readonly attempt?: true
+  readonly doubted?: true
   readonly context?: Partial<RefreshContext>
 }
 
@@ -47,6 +49,7 @@ function account(given: Case): Account {
       ...(given.refreshToken === false ? {} : { refreshToken: 'rt' }),
     },
     ...(given.attempt ? { attempt } : {}),
+    ...(given.doubted ? { doubtedSince: now - 1000 } : {}),
     ...(given.dead ? { dead: given.dead } : {}),
   }
 }
@@ -105,6 +108,8 @@ const table: [name: string, given: Case, decision: RefreshDecision][] = [
     { expires: 0, attempt: true, context: { ...old, rejected: 'at' } },
     'take_over',
   ],
+  ['a claim was given back, and there is still doubt', { expires: 0, doubted: true }, 'claim'],
+  ['the same, strict, token not over', { expires: 60_000, doubted: true, context: { rejected: 'at' } }, 'wait'],
   // The lifetime is unknown, so that there is something left to lose for as long as anybody knows.
   ['the same, strict, of unknown lifetime', { attempt: true, context: { ...old, rejected: 'at' } }, 'wait'],
 ]
@@ -141,10 +146,19 @@ const tokens = { accessToken: 'at-next', tokenType: 'Bearer' }
 const identified = { ...account({}), claims: { sub: 'sub' } }
 
 describe('a claim', () => {
-  test('names the refresh token without holding it, in the place of an abandoned one', () => {
-    const claimed = claim(account({ attempt: true }), 'mine')
-    expect(claimed).toEqual({ ...account({}), attempt: { id: 'mine', hash: hashToken('rt') } })
+  test('names the refresh token without holding it', () => {
+    const claimed = claim(account({}), 'mine', now)
+    expect(claimed).toEqual({ ...account({}), attempt: { id: 'mine', hash: hashToken('rt'), at: now } })
     expect(JSON.stringify(claimed.attempt)).not.toContain('rt"')
+  })
+
+  test('in the place of an abandoned one: since when there is doubt is kept', () => {
+    const first = claim(account({}), 'theirs', now - 60_000)
+    const second = claim(first, 'mine', now - 30_000)
+    expect(second).toMatchObject({ attempt: { id: 'mine' }, doubtedSince: now - 60_000 })
+    expect(claim(second, 'mine again', now)).toMatchObject({ doubtedSince: now - 60_000 })
+    const { at: _, ...attempt } = first.attempt
+    expect(claim({ ...first, attempt }, 'mine', now)).toMatchObject({ doubtedSince: 0 })
   })
 
   test.each([
@@ -157,45 +171,44 @@ describe('a claim', () => {
 })
 
 describe('outcomeOf', () => {
-  const context = { rotation: 'strict', takeover: false } as const
-  const none = { ...context, rotation: 'none' } as const
-  const takeover = { ...context, takeover: true } as const
+  const doubted = { ...identified, doubtedSince: now }
   const rotated = { failure: 'unusable', rotated: 'rt-next' } as const
-  const answers: [string, RefreshAnswer, Parameters<typeof outcomeOf>[2], RefreshOutcome][] = [
-    ['tokens', { tokens }, context, { kind: 'tokens', tokens }],
+  const answers: [string, RefreshAnswer, RefreshContext['rotation'], RefreshOutcome, Account?][] = [
+    ['tokens', { tokens }, 'strict', { kind: 'tokens', tokens }],
     [
       'tokens of somebody else',
       { tokens: { ...tokens, claims: { sub: 'other' } } },
-      context,
+      'strict',
       { kind: 'dead', reason: 'identity_changed' },
     ],
-    ['a refusal for good', { failure: 'invalid_grant' }, context, { kind: 'dead', reason: 'refused' }],
-    ['the same to who took over', { failure: 'invalid_grant' }, takeover, { kind: 'dead', reason: 'lost_rotation' }],
+    ['a refusal for good', { failure: 'invalid_grant' }, 'strict', { kind: 'dead', reason: 'refused' }],
     [
-      'the same without rotation',
+      'the same after doubt',
       { failure: 'invalid_grant' },
-      { ...none, takeover: true },
-      { kind: 'dead', reason: 'refused' },
+      'strict',
+      { kind: 'dead', reason: 'lost_rotation' },
+      doubted,
     ],
-    ['an outage', { failure: 'in_doubt' }, context, { kind: 'in_doubt' }],
-    ['an outage, without rotation', { failure: 'in_doubt' }, none, { kind: 'released' }],
-    ['an unusable answer', { failure: 'unusable' }, context, { kind: 'in_doubt' }],
-    ['an unusable answer with a new refresh token', rotated, context, { kind: 'rotated', refreshToken: 'rt-next' }],
-    ['an unusable answer with the old one', { ...rotated, rotated: 'rt' }, context, { kind: 'in_doubt' }],
-    ['an unusable answer with an unusable one', { ...rotated, rotated: 'a b' }, context, { kind: 'in_doubt' }],
-    ['no connection', { failure: 'unsent' }, context, { kind: 'released' }],
-    ['too many requests', { failure: 'rate_limited' }, context, { kind: 'released' }],
-    ['a refusal of the client', { failure: 'client' }, context, { kind: 'released' }],
-    ['another refusal', { failure: 'refused' }, context, { kind: 'released' }],
+    ['the same without rotation', { failure: 'invalid_grant' }, 'none', { kind: 'dead', reason: 'refused' }, doubted],
+    ['an outage', { failure: 'in_doubt' }, 'strict', { kind: 'in_doubt' }],
+    ['an outage, without rotation', { failure: 'in_doubt' }, 'none', { kind: 'released' }],
+    ['an unusable answer', { failure: 'unusable' }, 'strict', { kind: 'in_doubt' }],
+    ['an unusable answer with a new refresh token', rotated, 'strict', { kind: 'rotated', refreshToken: 'rt-next' }],
+    ['an unusable answer with the old one', { ...rotated, rotated: 'rt' }, 'strict', { kind: 'in_doubt' }],
+    ['an unusable answer with an unusable one', { ...rotated, rotated: 'a b' }, 'strict', { kind: 'in_doubt' }],
+    ['no connection', { failure: 'unsent' }, 'strict', { kind: 'released' }],
+    ['too many requests', { failure: 'rate_limited' }, 'strict', { kind: 'released' }],
+    ['a refusal of the client', { failure: 'client' }, 'strict', { kind: 'released' }],
+    ['another refusal', { failure: 'refused' }, 'strict', { kind: 'released' }],
   ]
-  test.each(answers)('%s', (_name, answer, given, outcome) => {
-    expect(outcomeOf(answer, identified, given)).toEqual(outcome)
+  test.each(answers)('%s', (_name, answer, rotation, outcome, given = identified) => {
+    expect(outcomeOf(answer, given, rotation)).toEqual(outcome)
   })
 })
 
 describe('a write that was lost to somebody else', () => {
-  const claimed = claim(account({}), 'mine')
-  const others = claim(account({}), 'of another')
+  const claimed = claim(account({}), 'mine', now)
+  const others = claim(account({}), 'of another', now)
   const replaced = { ...claimed, tokens: { ...claimed.tokens, refreshToken: 'another' } }
   const received: Settled = { kind: 'tokens', tokens }
   const refusal: Settled = { kind: 'dead', reason: 'refused' }
@@ -221,11 +234,33 @@ describe('statusOf', () => {
     ['an attempt', { attempt: true }, ABANDONED_AFTER - 1, 'refreshing'],
     ['an attempt, and a store without ages', { attempt: true }, undefined, 'refreshing'],
     ['an old attempt', { attempt: true }, ABANDONED_AFTER, 'in_doubt'],
+    ['a claim was given back, and there is still doubt', { doubted: true }, 0, 'in_doubt'],
+    ['the same, and somebody is at it', { doubted: true, attempt: true }, 0, 'refreshing'],
     ['a dead grant', { dead: 'refused', attempt: true }, 0, 'needs_reauthorization'],
     ['an access token that is over', { expires: -1 }, 0, 'active'],
     ['the same, and no refresh token', { expires: -1, refreshToken: false }, 0, 'needs_reauthorization'],
     ['time left, and no refresh token', { expires: 1, refreshToken: false }, 0, 'active'],
   ])('%s', (_name, given, age, status) => {
     expect(statusOf(account(given), age, now)).toBe(status)
+  })
+})
+
+describe('nextLookAfter', () => {
+  test.each([0, 0.5, 0.999])(
+    'whoever waits learns of the end soon after it, and does not ask all the time (%d)',
+    (random) => {
+      let looks = 0
+      for (let waited = 0; waited < 12_000; looks += 1) {
+        const next = nextLookAfter(waited, random)
+        expect(next).toBeLessThanOrEqual(Math.max(20, Math.min(250, waited / 4)))
+        expect(next).toBeGreaterThan(13)
+        waited += next
+      }
+      expect(looks).toBeLessThan(100)
+    },
+  )
+
+  test('processes that began together do not look together', () => {
+    expect(nextLookAfter(400, 0.1)).not.toBe(nextLookAfter(400, 0.9))
   })
 })

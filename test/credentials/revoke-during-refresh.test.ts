@@ -16,10 +16,10 @@ import { startUserApp, type UserApp } from '../helpers/user-app.js'
 /** Turn by turn, a database has to flush each write to the disk before the next one: there, a thousand take a minute. */
 const INTERLEAVINGS: Readonly<Record<string, number>> = {
   memory: 1_000,
-  SQLite: 500,
-  Redis: 500,
-  PostgreSQL: 200,
-  'MySQL or MariaDB': 200,
+  SQLite: 300,
+  Redis: 300,
+  PostgreSQL: 100,
+  'MySQL or MariaDB': 100,
   'a file': 100,
 }
 

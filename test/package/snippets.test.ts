@@ -13,7 +13,11 @@ test('every snippet of the README, the docs and the doc comments compiles', { ti
   const snippets = new Map<string, string>()
   for (const file of ['README.md', ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)]) {
     if (!file.endsWith('.md')) continue
-    const blocks = [...readFileSync(join(root, file), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)].map((match) => match[1])
+    const all = [...readFileSync(join(root, file), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)].map((match) => match[1]!)
+    // Those that begin with the name of a file are files of their own, which others import. None is called a test here.
+    const named = (block: string) => /^\/\/ (\S+)\.ts\n/.exec(block)?.[1]?.replace('.test', '-test')
+    for (const block of all.filter(named)) snippets.set(named(block)!, block)
+    const blocks = all.filter((block) => !named(block))
     if (blocks.length > 0) snippets.set(file, blocks.join('\n'))
   }
   for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })) {

@@ -1,0 +1,63 @@
+/** What exists, for documents that name it: exports of entry points, members of classes and interfaces, options, commands. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { main } from '../../src/cli/main.js'
+
+/**
+ * @param place an entry point (`/flows`, or the package itself), a class or interface, `command`, or `npm`
+ * @throws when there is no such place
+ */
+export async function namesOf(root: string, place: string): Promise<ReadonlySet<string>> {
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  if (place === 'command') return new Set((await help()).match(/^ {2}\w+/gm)?.map((name) => name.trim()))
+  if (place === 'npm')
+    return new Set(Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies, ...manifest.devDependencies }))
+  if (place === manifest.name || place.startsWith('/')) {
+    const target = manifest.exports[place === manifest.name ? '.' : `.${place}`]?.types as string | undefined
+    if (!target) throw new Error(`there is no entry point ${place}`)
+    const source = join(root, target.replace('./dist/', 'src/').replace(/\.d\.ts$/, '.ts'))
+    const values = await import(pathToFileURL(source).href)
+    return new Set([...Object.keys(values), ...typesOf(source)])
+  }
+  return membersOf(join(root, 'src'), place)
+}
+
+/** Types leave no trace at run time: they are looked for in the text. */
+function typesOf(source: string): string[] {
+  const text = readFileSync(source, 'utf8')
+  const lists = [...text.matchAll(/^export (type )?\{([^}]*)\}/gm)].flatMap(([, all, list]) =>
+    (list as string)
+      .split(',')
+      .flatMap((item) => (all || /^\s*type /.test(item) ? [item.trim().replace(/^type /, '')] : [])),
+  )
+  const own = [...text.matchAll(/^export (?:interface|type) (\w+)/gm)].map(([, name]) => name as string)
+  return [...lists, ...own].filter((name) => name !== '')
+}
+
+/** Public members of a class or an interface and of what it extends, by the text of its declaration. */
+function membersOf(src: string, name: string): Set<string> {
+  for (const file of readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'))) {
+    const text = readFileSync(join(src, file), 'utf8')
+    const declaration = new RegExp(
+      `^export (?:class|interface) ${name}\\b(?: extends (\\w+))?.*?\\{$(.*?)^\\}`,
+      'ms',
+    ).exec(text)
+    if (!declaration) continue
+    const [, parent, body] = declaration as unknown as [string, string | undefined, string]
+    const own = [...body.matchAll(/^ {2}(?:(?:declare|readonly|static|async|override|get) )*(\w+)\??[(:<]/gm)].map(
+      ([, member]) => member as string,
+    )
+    const inherited = parent && parent !== 'Error' ? membersOf(src, parent) : []
+    return new Set([...own, ...inherited])
+  }
+  throw new Error(`there is no class or interface ${name}`)
+}
+
+async function help(): Promise<string> {
+  const chunks: string[] = []
+  const out = { write: (chunk: string) => chunks.push(chunk), isTTY: false }
+  await main(['--help'], { stdout: out, stderr: out, env: {}, cwd: '/' })
+  const text = chunks.join('')
+  return text.slice(text.indexOf('Commands:'), text.indexOf('Options:'))
+}
