@@ -36,6 +36,11 @@ export interface ScopeRules {
 export interface RotationProfile {
   /** `none`: stays the same. `rotating`: each use gives a new one. `strict`: and using an old one ends the grant. */
   readonly rotation: 'none' | 'rotating' | 'strict'
+  /**
+   * Seconds after its first use for which a replaced refresh token still works, so that an answer that got lost can be asked
+   * for again. Default 0: nobody knows of any.
+   */
+  readonly grace?: number
 }
 
 /** Who the tokens belong to, from a provider without ID tokens. */
@@ -69,6 +74,7 @@ export interface ProviderOptions extends ProviderMetadata {
   readonly incrementalParams?: Readonly<Record<string, string>>
   /** How lasting access is asked for. Default: the scope `offline_access` where the metadata lists it (OIDC Core 11). */
   readonly offline?: { readonly params?: Readonly<Record<string, string>>; readonly scope?: string }
+  /** Default: the strictest kind. A mistake in the other direction ends people's grants. */
   readonly refresh?: RotationProfile
   /** Finds out whose tokens these are, where there is no ID token. Must reject when it cannot. */
   readonly identity?: (context: {

@@ -80,6 +80,7 @@ export class Provider {
     this.fetch = config.fetch ?? ((input, init) => globalThis.fetch(input, init))
     this.#authentication = clientAuthentication(config)
     checkNames(config.provider)
+    checkRefresh(config.provider.refresh)
     checkEndpoint('provider.issuer', config.provider.issuer)
     for (const name of ENDPOINTS) {
       const value = config.provider[name]
@@ -100,6 +101,11 @@ export class Provider {
   get rotation(): RotationProfile['rotation'] {
     // Whoever is unknown is taken for the strictest kind: a mistake in the other direction ends people's grants.
     return this.options.refresh?.rotation ?? 'strict'
+  }
+
+  /** Milliseconds for which a refresh token that was replaced still works. */
+  get grace(): number {
+    return (this.options.refresh?.grace ?? 0) * 1000
   }
 
   /**
@@ -195,6 +201,17 @@ function checkNames(provider: ProviderOptions): void {
     throw new OptionError(`provider.${name}`, known ? `is called "${spelled}".` : all)
   }
 }
+
+function checkRefresh({ rotation = 'strict', grace = 0 }: Partial<RotationProfile> = {}): void {
+  if (!ROTATIONS.includes(rotation)) {
+    throw new OptionError('provider.refresh.rotation', `must be one of ${ROTATIONS.map((r) => `"${r}"`).join(', ')}.`)
+  }
+  if (!(Number.isFinite(grace) && grace >= 0)) {
+    throw new OptionError('provider.refresh.grace', 'must be a number of seconds.')
+  }
+}
+
+const ROTATIONS: readonly RotationProfile['rotation'][] = ['none', 'rotating', 'strict']
 
 function checkEndpoint(option: string, value: unknown): void {
   if (typeof value !== 'string' || !URL.canParse(value)) {
