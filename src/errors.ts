@@ -110,6 +110,13 @@ export const KeyInUseError = define<'KEY_IN_USE', [kids: string, record: string]
   'Stored credentials were sealed with keys that are not in encryptionKeys: %s. Put them back at the end of encryptionKeys until nothing uses them. If a key is lost for good, delete "%s" from the store to start without what it sealed.',
 )
 
+/** Google credentials (a key file, application default credentials) cannot be found, read or used. */
+export const GoogleCredentialsError = define<'GOOGLE_CREDENTIALS', [problem: string]>(
+  'GOOGLE_CREDENTIALS',
+  500,
+  'Google credentials: %s',
+)
+
 // Answers of guards.
 
 /** Nobody is signed in, or what is stored can no longer be used. RFC 6750 section 3. */

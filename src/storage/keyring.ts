@@ -37,6 +37,9 @@ export interface KeyringStore extends Required<CredentialStore> {}
  * keys, generations and leases in the file. Any number of processes may use both at once. A process that dies between the
  * two leaves an entry in the keyring that nothing points to, and that is all.
  *
+ * It is made for the credentials of one person: on Linux every entry that is touched takes some 20 ms and a connection, which the
+ * library closes only when its garbage is collected. For hundreds of credentials take another store.
+ *
  * An entry that was taken out of the keyring by hand counts as deleted. Is the file lost, so are the credentials: people sign
  * in again. Both are of one machine and one person; do not put the file where others share it.
  *
@@ -66,6 +69,7 @@ export function keyringStore({
   }
   const ledger = fileStore({ path, clock })
   const entries = keyringEntries(service, partLength)
+  let turn: Promise<void> = Promise.resolve()
 
   /**
    * What the ledger points to, and what `use` makes of it in the keyring; nothing where it is gone. Somebody may replace it in
@@ -95,6 +99,16 @@ export function keyringStore({
     return {}
   }
 
+  /** Writes of one process wait for each other, so that losers find out before they have written to the keyring. */
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = turn.then(work)
+    turn = result.then(
+      () => undefined,
+      () => undefined,
+    )
+    return result
+  }
+
   return {
     shared: true,
 
@@ -103,36 +117,34 @@ export function keyringStore({
       return pointer && result !== undefined ? { ...pointer, value: result } : undefined
     },
 
-    async put(key, value, expected) {
-      for (;;) {
-        const { pointer: before, result: there } = await follow(key, entries.has)
-        if (expected !== undefined && expected !== (there ? before?.generation : 0)) return false
+    put: (key, value, expected) =>
+      inTurn(async () => {
+        const checked = expected === undefined ? undefined : await follow(key, entries.has)
+        if (expected !== undefined && expected !== (checked?.result ? checked.pointer?.generation : 0)) return false
         const added = await entries.add(key, value)
-        let generation: number | false = false
-        try {
-          generation = await ledger.put(key, added, before?.generation ?? 0)
-        } finally {
-          if (generation === false) await entries.remove(key, added)
-        }
-        if (generation !== false) {
-          if (before) await entries.remove(key, before.value)
+        for (;;) {
+          const before = checked ? checked.pointer : await ledger.get(key)
+          // Where this rejects, the ledger may still point to what was added: then it stays.
+          const generation = await ledger.put(key, added, before?.generation ?? 0)
+          if (generation === false && !checked) continue
+          const superseded = generation === false ? added : before?.value
+          if (superseded !== undefined) await entries.remove(key, superseded)
           return generation
         }
-        if (expected !== undefined) return false
-      }
-    },
+      }),
 
-    async delete(key, expected) {
-      for (;;) {
-        // Also to see that the keyring can be reached: what the ledger has forgotten, nobody removes there.
-        const { pointer, result: there } = await follow(key, entries.has)
-        if (!pointer || (expected !== undefined && expected !== pointer.generation)) return false
-        if (await ledger.delete(key, pointer.generation)) {
-          await entries.remove(key, pointer.value)
-          return there === true
+    delete: (key, expected) =>
+      inTurn(async () => {
+        for (;;) {
+          // Also to see that the keyring can be reached: what the ledger has forgotten, nobody removes there.
+          const { pointer, result: there } = await follow(key, entries.has)
+          if (!pointer || (expected !== undefined && expected !== pointer.generation)) return false
+          if (await ledger.delete(key, pointer.generation)) {
+            await entries.remove(key, pointer.value)
+            return there === true
+          }
         }
-      }
-    },
+      }),
 
     async *list(prefix) {
       for await (const key of ledger.list(prefix)) if ((await follow(key, entries.has)).result) yield key
@@ -140,7 +152,10 @@ export function keyringStore({
 
     lock: (key, ttlMs) => ledger.lock(key, ttlMs),
 
-    close: () => ledger.close(),
+    async close() {
+      await turn
+      await ledger.close()
+    },
   }
 }
 

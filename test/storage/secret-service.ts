@@ -23,8 +23,7 @@ export function describeWithSecretService(): typeof describe | typeof describe.s
 }
 
 export interface SecretService {
-  /** Where this process looks for its bus until `stop`. */
-  readonly address: string
+  /** Ends it, and this process looks for its bus where it did before. */
   stop(): Promise<void>
 }
 
@@ -45,15 +44,18 @@ export async function startSecretService(): Promise<SecretService> {
     stdio: ['pipe', 'ignore', 'ignore'],
   })
   daemon.stdin?.end('password of the keyring')
-  await answering()
-  return {
-    address,
-    async stop() {
-      await setBus(before)
-      for (const child of [daemon, bus]) await end(child)
-      await rm(home, { recursive: true, force: true })
-    },
+  const stop = async () => {
+    await setBus(before)
+    for (const child of [daemon, bus]) await end(child)
+    await rm(home, { recursive: true, force: true })
   }
+  try {
+    await answering()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { stop }
 }
 
 /** As every session has it, but without services that start when they are called: that would be another keyring, a locked one. */
