@@ -1,6 +1,7 @@
 /** Credentials as application code holds them: an immutable value that does not spill its secrets. */
 import { inspect } from 'node:util'
 import { CredentialsInvalidError } from '../errors.js'
+import { readAuthorizedUser, readOAuth2Client } from './import.js'
 import type { Account, Claims, CredentialRecord } from './record.js'
 
 const FORMAT = 'fastify-oauth2client/credentials'
@@ -114,6 +115,51 @@ export class Credentials {
       throw new CredentialsInvalidError(`not written by serialize() of this version.`)
     }
     return new Credentials(value as unknown as CredentialsFields)
+  }
+
+  /**
+   * Credentials that a Python program stored with oauth2client: the JSON of `to_json()` (releases 1.3 to 4.1), as text or parsed.
+   * `OAuth2Credentials`, `GoogleCredentials` and `AccessTokenCredentials` are known. `adopt()` stores them for a user.
+   *
+   * Scopes are what the last answer granted, where oauth2client kept that, else what it had asked for. Claims are what it read
+   * from the ID token, whose signature it never checked. Credentials that it marked as invalid, which it did in outages
+   * too, come as expired: the first use refreshes. The client secret in that JSON is not taken over, nor are the endpoints:
+   * they belong to the registration. Neither is an issuer named there; `adopt()` compares the client id.
+   *
+   * @throws {CredentialsInvalidError} for anything else; a service account's key, say, is told where it belongs
+   * @example
+   * ```ts
+   * import { readFileSync } from 'node:fs'
+   * import { Credentials, type UserOAuth2 } from 'fastify-oauth2client/credentials'
+   *
+   * async function migrate(user: UserOAuth2, file: string) {
+   *   await user.adopt(Credentials.fromOAuth2Client(readFileSync(file, 'utf8')))
+   * }
+   * ```
+   */
+  static fromOAuth2Client(json: string | Record<string, unknown>): Credentials {
+    return new Credentials(readOAuth2Client(json))
+  }
+
+  /**
+   * Credentials of a person as google-auth writes them (`Credentials.to_json()`, `token.json` of Google's samples), or gcloud
+   * (`application_default_credentials.json` of type `authorized_user`), as text or parsed.
+   *
+   * Where there is no access token, or nobody knows how old it is, they come as expired: the first use refreshes. The client
+   * secret, the token endpoint and the universe are not taken over: they belong to the registration. No identity is
+   * named there, so `adopt()` takes the place of whatever is stored for the user.
+   *
+   * @throws {CredentialsInvalidError} for anything else; a service account's key, say, is told where it belongs
+   * @example
+   * ```ts
+   * import { readFileSync } from 'node:fs'
+   * import { Credentials } from 'fastify-oauth2client/credentials'
+   *
+   * const load = () => Credentials.fromAuthorizedUser(readFileSync('token.json', 'utf8'))
+   * ```
+   */
+  static fromAuthorizedUser(json: string | Record<string, unknown>): Credentials {
+    return new Credentials(readAuthorizedUser(json))
   }
 
   /** Whether `expiresAt` has passed. `now` in milliseconds since the epoch. */

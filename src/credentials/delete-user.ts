@@ -35,19 +35,23 @@ export async function deleteUser(
   try {
     await manager.keeper.remove(vault, async ({ accounts }) => {
       removed = accounts
-      for (const { id } of accounts) await manager.moves.forbid(user, id)
+      await manager.moves.forbid(user)
       await pending.keep(key, ending())
       return undefined
     })
   } catch (error) {
     // What was not deleted is not to be revoked by the next sweep.
-    if (removed.length > 0) await pending.drop(key).catch(() => {})
+    if (removed.length > 0) await pending.keep(key, []).catch(() => {})
     if (!evenUnreadable || !(error instanceof CredentialsUnreadableError)) throw error
     await vault.delete()
     // What this process still remembers of it goes too.
     await manager.keeper.load(vault)
   }
-  if (removed.length === 0) return { accounts: [], pending: 0 }
+  if (removed.length === 0) {
+    // There may be something in a session that would come to the store yet.
+    await manager.moves.forbid(user)
+    return { accounts: [], pending: 0 }
+  }
   const outcomes = await pending.tell(ending())
   // It is done either way: a sweep finds what a store that fails now keeps of it.
   await pending.keepFailed(key, ending(), outcomes).catch(() => {})

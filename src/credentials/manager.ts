@@ -173,6 +173,11 @@ export class CredentialManager {
     return store
   }
 
+  /** What loggers get: keys and the client's secret are in here. */
+  toJSON(): Record<string, unknown> {
+    return { redacted: true, client: this.name }
+  }
+
   [inspect.custom](): string {
     return `CredentialManager ${this.name}`
   }

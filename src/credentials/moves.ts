@@ -39,6 +39,7 @@ export class Moves {
   async claim(user: string, account: string): Promise<Move | undefined> {
     const key = this.#key(user, account)
     const store = this.#store()
+    if (await reach(() => store.get(this.#key(user)))) return undefined
     for (let poll = 0; poll < POLLS; poll++) {
       const stored = await reach(() => store.get(key))
       if (stored?.value === MOVED) return undefined
@@ -53,16 +54,21 @@ export class Moves {
     throw new StoreUnavailableError()
   }
 
-  /** The account was removed from the store: no session may bring it back. */
-  async forbid(user: string, account: string): Promise<void> {
+  /**
+   * The account was removed from the store: no session may bring it back.
+   *
+   * @param account without one, no session may bring anything of that user's
+   */
+  async forbid(user: string, account?: string): Promise<void> {
     await reach(() => this.#store().put(this.#key(user, account), MOVED))
   }
 
-  #key(user: string, account: string): string {
+  /** Says whose it is to those who know already, and to nobody else. */
+  #key(...place: readonly (string | undefined)[]): string {
     return (
       this.#prefix +
       createHash('sha256')
-        .update(JSON.stringify([user, account]))
+        .update(JSON.stringify(place.filter((part) => part !== undefined)))
         .digest('base64url')
     )
   }

@@ -41,10 +41,6 @@ export class PendingRevocations {
     await reach(() => this.#store.put(key, value))
   }
 
-  async drop(key: string): Promise<void> {
-    await reach(() => this.#store.delete(key))
-  }
-
   /** Tells the provider about each. Never rejects. */
   async tell(grants: readonly EndingGrant[]): Promise<RevocationOutcome[]> {
     const outcomes: RevocationOutcome[] = []
@@ -56,7 +52,7 @@ export class PendingRevocations {
   /** Of what the provider was told about, keeps what it could not be told. */
   async keepFailed(key: string, grants: readonly EndingGrant[], outcomes: readonly RevocationOutcome[]): Promise<void> {
     const failed = grants.filter((_, index) => outcomes[index] === 'failed')
-    if (failed.length === 0) await this.drop(key)
+    if (failed.length === 0) await reach(() => this.#store.delete(key))
     // Also when nothing changed: then it is sealed with the first key, however long the provider stays away.
     else await this.keep(key, failed)
   }

@@ -84,6 +84,16 @@ export function claimStands(startedAt: number, now: number): boolean {
   return now - startedAt <= CLAIM_LIFETIME
 }
 
+/**
+ * Milliseconds until the next look at somebody else's attempt: short at first, and never much longer than a part of what was
+ * waited already, so that nobody waits for much longer than it takes.
+ *
+ * @param random below 1: processes that began together do not look together
+ */
+export function nextLookAfter(waited: number, random: number): number {
+  return Math.min(Math.max(waited / 4, 20), 250) * (1 - random / 3)
+}
+
 /** What came back for a refresh token. */
 export type RefreshAnswer =
   | { readonly tokens: TokenSet }

@@ -16,6 +16,7 @@ import type { Exchange } from '../provider/http.js'
 import type { Provider } from '../provider/provider.js'
 import { Attempts } from './attempts.js'
 import { type CommitOptions, commit } from './commit.js'
+import { type Lease, takeLease } from './lease.js'
 import { type Account, accountOf, withAccount } from './record.js'
 import {
   ABANDONED_AFTER,
@@ -23,6 +24,7 @@ import {
   claim,
   claimStands,
   decideRefresh,
+  nextLookAfter,
   outcomeOf,
   type RefreshAnswer,
   type RefreshContext,
@@ -35,9 +37,6 @@ export interface RefresherOptions extends CommitOptions {
   readonly monotonic?: (() => number) | undefined
 }
 
-/** Milliseconds between looks at somebody else's attempt. */
-const POLL_INTERVAL = 150
-
 export interface RefreshRequest extends Pick<RefreshContext, 'rejected'> {
   /** Whether to wait for somebody else's refresh. Whoever still has a token that works need not. */
   readonly patient: boolean
@@ -49,6 +48,7 @@ export class Refresher {
   readonly #monotonic: () => number
   readonly #attempts: Attempts
   readonly #flights = new Map<string, Promise<Snapshot>>()
+  readonly #releases = new Set<Promise<void>>()
   #closing = false
 
   constructor(options: RefresherOptions) {
@@ -75,16 +75,17 @@ export class Refresher {
   async settled(): Promise<void> {
     this.#closing = true
     await Promise.allSettled(this.#flights.values())
+    await Promise.all(this.#releases)
   }
 
   async #fly(vault: Vault, accountId: string, request: RefreshRequest): Promise<Snapshot> {
-    const giveUpAt = this.#monotonic() + this.#provider.timeout + CLAIM_LIFETIME
+    const startedAt = this.#monotonic()
+    const patience = this.#provider.timeout + CLAIM_LIFETIME
     for (;;) {
       const snapshot = await vault.read()
       const account = accountOf(snapshot?.record, accountId)
       if (!snapshot || !account) throw new CredentialsRequiredError()
       this.#options.check(snapshot)
-      const patient = request.patient && !this.#closing
       const watched = this.#attempts.watched(account.attempt)
       const decision = decideRefresh(account, {
         now: this.#provider.clock(),
@@ -93,23 +94,32 @@ export class Refresher {
         age: snapshot.age ?? watched,
         watched,
       })
-      switch (decision) {
-        case 'use':
-          return snapshot
-        case 'reauthorize':
-          throw new CredentialsRequiredError()
-        case 'wait':
-          if (!patient || this.#attempts.hasEnded(account.attempt) || this.#monotonic() >= giveUpAt) {
-            throw unavailable((ABANDONED_AFTER - (snapshot.age ?? 0)) / 1000)
-          }
-          await this.#options.sleep(POLL_INTERVAL)
-          break
-        default: {
-          const refreshed = await this.#claimAndSend(vault, snapshot, account)
+      if (decision === 'use') return snapshot
+      if (decision === 'reauthorize') throw new CredentialsRequiredError()
+      const waited = this.#monotonic() - startedAt
+      const patient = request.patient && !this.#closing && waited < patience
+      let lease: Lease | undefined
+      if (decision !== 'wait') {
+        lease = await takeLease(vault, accountId)
+        // A lease that nobody seems to make use of is not worth more than a wait.
+        if (lease || (request.patient && waited >= patience)) {
+          const refreshed = await this.#claimAndSend(vault, snapshot, account).finally(() => this.#release(lease))
           if (refreshed) return refreshed
+          continue
         }
       }
+      if (!patient || (decision === 'wait' && this.#attempts.hasEnded(account.attempt))) {
+        throw unavailable(account.attempt ? (ABANDONED_AFTER - (snapshot.age ?? 0)) / 1000 : 1)
+      }
+      await this.#options.sleep(nextLookAfter(waited, Math.random()))
     }
+  }
+
+  /** Behind the back of whoever waits for the new token, and not of whoever waits for the end. */
+  #release(lease: Lease | undefined): void {
+    if (!lease) return
+    const released = lease.release().then(() => void this.#releases.delete(released))
+    this.#releases.add(released)
   }
 
   /** `undefined` when it has to be decided anew: somebody else wrote first, or the claim went stale. */

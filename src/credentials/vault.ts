@@ -1,7 +1,7 @@
 /** Where one user's record is: a key of a credential store, or the session of a request. Used by the manager only. */
 import { ClientMismatchError, OAuth2ClientError, StoreUnavailableError } from '../errors.js'
 import { type KeyRing, readHeader, unreadable } from '../keys/key-ring.js'
-import type { CredentialStore } from '../storage/storage.js'
+import type { CredentialLock, CredentialStore } from '../storage/storage.js'
 import { type CredentialRecord, parseRecord, serializeRecord, withhold } from './record.js'
 
 /** A record as it was read. */
@@ -27,6 +27,8 @@ export interface Vault {
   look?(): Promise<Snapshot | undefined>
   write(record: CredentialRecord, expected?: number): Promise<number | false>
   delete(expected?: number): Promise<boolean>
+  /** A lease on a part of the record, where the store has leases; `undefined` while somebody else has it. */
+  lock?(ttlMs: number, part: string): Promise<CredentialLock | undefined>
 }
 
 /** Seals records for one client of one provider. */
@@ -120,6 +122,8 @@ export function storeVault(store: CredentialStore, sealer: RecordSealer, key: st
       return reach(() => store.put(key, value, expected))
     },
     delete: (expected) => reach(() => store.delete(key, expected)),
+    // No key of a record holds a "#", so that no store can take a lease for a record.
+    ...(store.lock && { lock: async (ttlMs, part) => store.lock?.(`${key}#${part}`, ttlMs) }),
   }
 }
 

@@ -1,10 +1,15 @@
 /** The authorization code grant with PKCE. RFC 6749 section 4.1, RFC 7636, RFC 9207, OpenID Connect Core section 3.1. */
 import * as client from 'openid-client'
-import { ProviderMetadataError } from '../errors.js'
+import { OptionError, ProviderMetadataError, StateInvalidError } from '../errors.js'
+import type { Exchange } from '../provider/http.js'
 import type { Provider } from '../provider/provider.js'
+import { authorizationError } from './authorization-error.js'
 import { requestTokens, type TokenSet } from './token-set.js'
 
-/** What has to be remembered between the authorization request and its answer. Plain JSON, and secret. */
+/**
+ * What has to be remembered between the authorization request and its answer. Plain JSON, so that another process can finish
+ * what one began, and secret: whoever has it can finish in the person's place.
+ */
 export interface AuthorizationRequest {
   readonly issuer: string
   readonly redirectUri: string
@@ -21,8 +26,23 @@ export interface AuthorizationRequest {
 export interface AuthorizationUrlOptions {
   readonly redirectUri: string
   readonly scopes?: readonly string[]
-  /** Further parameters, such as `prompt` or `login_hint`. Those that protect the flow cannot be overridden. */
+  /** Whether to ask again: `none`, `login`, `consent`, `select_account`. OpenID Connect Core section 3.1.2.1. */
+  readonly prompt?: string
+  /** Who will sign in: an e-mail address or user name for the sign-in form. */
+  readonly loginHint?: string
+  /** Further parameters. Those that protect the flow cannot be overridden. */
   readonly params?: Readonly<Record<string, string>>
+}
+
+/** A code that somebody else asked for: a script in a popup, a mobile app. */
+export interface ObtainedCode {
+  readonly code: string
+  /** What the code was asked for with. Default `'postmessage'`, the convention of Google's popups. */
+  readonly redirectUri?: string
+  /** Where the code was asked for with PKCE. */
+  readonly codeVerifier?: string
+  /** Where the code was asked for with a nonce: an ID token with it is then required. */
+  readonly nonce?: string
 }
 
 /** Parameters that belong to the flow; nobody else's value may take their place. */
@@ -43,8 +63,10 @@ export const PROTECTED_PARAMS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * The first half: where to send the person, and what to remember until they come back.
+ * The first half: where to send the person, and what to remember until they come back. State, PKCE with S256 and, for
+ * `openid`, a nonce are always there.
  *
+ * @throws {OptionError} when `params` holds a parameter that protects the flow
  * @throws {ProviderUnavailableError} when the provider's metadata cannot be looked up
  * @throws {ProviderMetadataError} when it can never work
  * @example
@@ -62,8 +84,12 @@ export const PROTECTED_PARAMS: ReadonlySet<string> = new Set([
  */
 export async function authorizationUrl(
   provider: Provider,
-  { redirectUri, scopes = [], params = {} }: AuthorizationUrlOptions,
+  { redirectUri, scopes = [], prompt, loginHint, params = {} }: AuthorizationUrlOptions,
 ): Promise<{ url: string; request: AuthorizationRequest }> {
+  if (!URL.canParse(redirectUri)) throw new OptionError('redirectUri', 'must be an absolute URL.')
+  for (const name of Object.keys(params)) {
+    if (PROTECTED_PARAMS.has(name)) throw new OptionError('params', `may not set "${name}".`)
+  }
   const configuration = await provider.configuration()
   const { issuer, jwks_uri } = configuration.serverMetadata()
   // Without keys, nobody could tell a real ID token from an invented one.
@@ -80,7 +106,9 @@ export async function authorizationUrl(
     ...(scopes.includes('openid') && maxAge >= 0 ? { maxAge } : {}),
   }
   const url = client.buildAuthorizationUrl(configuration, {
-    ...Object.fromEntries(Object.entries(params).filter(([name]) => !PROTECTED_PARAMS.has(name))),
+    ...params,
+    ...(prompt === undefined ? {} : { prompt }),
+    ...(loginHint === undefined ? {} : { login_hint: loginHint }),
     redirect_uri: redirectUri,
     ...(scopes.length > 0 ? { scope: scopes.join(' ') } : {}),
     state: request.state,
@@ -94,27 +122,109 @@ export async function authorizationUrl(
 /**
  * The second half: turns the answer into tokens.
  *
- * @param query the callback's query exactly as it was received, without the question mark
+ * @param callback the callback's URL (whole, or path and query), or its query exactly as it was received
+ * @throws {StateInvalidError} when it does not answer this request: another state, issuer, or a parameter twice
+ * @throws {AccessDeniedError} when the person refused; other refusals are a {@link ClientRejectedError},
+ * {@link ProviderUnavailableError}, {@link ExchangeFailedError} or {@link AuthorizationFailedError}
  * @throws {ProviderFailure} with `kind` telling whether trying again makes sense
+ * @example
+ * ```ts
+ * import { authorizationCodeGrant, type Provider } from 'fastify-oauth2client/flows'
+ *
+ * async function finish(provider: Provider, remembered: string, callbackUrl: string) {
+ *   return authorizationCodeGrant(provider, JSON.parse(remembered), callbackUrl)
+ * }
+ * ```
  */
 export async function authorizationCodeGrant(
   provider: Provider,
   request: AuthorizationRequest,
-  query: string,
+  callback: string | URL | URLSearchParams,
+): Promise<TokenSet>
+/**
+ * Turns a code that was obtained elsewhere into tokens. Nothing binds such a code to the browser that sends it: whoever
+ * accepts one over HTTP has to make sure that no other site can post it, or people end up in an attacker's account.
+ *
+ * @throws {ProviderFailure}
+ * @example
+ * ```ts
+ * import { authorizationCodeGrant, type Provider } from 'fastify-oauth2client/flows'
+ *
+ * async function fromPopup(provider: Provider, code: string) {
+ *   return authorizationCodeGrant(provider, { code })
+ * }
+ * ```
+ */
+export async function authorizationCodeGrant(provider: Provider, obtained: ObtainedCode): Promise<TokenSet>
+export async function authorizationCodeGrant(
+  provider: Provider,
+  begun: AuthorizationRequest | ObtainedCode,
+  callback: string | URL | URLSearchParams = '',
 ): Promise<TokenSet> {
   const configuration = await provider.configuration()
-  // Built from what was configured, never from the request's Host: the provider compares it to the authorization request's.
-  const currentUrl = new URL(request.redirectUri)
+  const { issuer } = configuration.serverMetadata()
+  const { redirectUri, query, expected } =
+    'code' in begun ? fromElsewhere(begun, issuer) : answered(begun, queryOf(callback), issuer)
+  // The library takes the redirect URI from the URL, which loses a query and adds a slash; the form gets it as it was sent.
+  const currentUrl = new URL(URL.canParse(redirectUri) ? redirectUri : issuer)
   currentUrl.search = query
-  return requestTokens(provider, request.nonce !== undefined, {}, () =>
-    client.authorizationCodeGrant(configuration, currentUrl, {
-      expectedState: request.state,
-      pkceCodeVerifier: request.codeVerifier,
-      ...(request.nonce === undefined ? {} : { expectedNonce: request.nonce }),
-      ...(request.maxAge === undefined ? {} : { maxAge: request.maxAge }),
-      idTokenExpected: request.nonce !== undefined,
-    }),
+  const exchange: Exchange = { form: { redirect_uri: redirectUri } }
+  const { nonce, maxAge, codeVerifier, state } = expected
+  return requestTokens(
+    provider,
+    () =>
+      client
+        .authorizationCodeGrant(configuration, currentUrl, {
+          ...(state === undefined ? {} : { expectedState: state }),
+          ...(codeVerifier === undefined ? {} : { pkceCodeVerifier: codeVerifier }),
+          ...(nonce === undefined ? {} : { expectedNonce: nonce }),
+          ...(maxAge === undefined ? {} : { maxAge }),
+          idTokenExpected: nonce !== undefined,
+        })
+        .catch((error: unknown) => {
+          throw refusalOf(error, exchange)
+        }),
+    // Of a code from elsewhere nobody here knows whether it was asked for with `openid`.
+    { acceptIdToken: nonce !== undefined || 'code' in begun, exchange },
   )
+}
+
+interface Expected {
+  readonly redirectUri: string
+  readonly query: string
+  readonly expected: Partial<Pick<AuthorizationRequest, 'state' | 'codeVerifier' | 'nonce' | 'maxAge'>>
+}
+
+function answered(request: AuthorizationRequest, query: string, issuer: string): Expected {
+  const { redirectUri, state, codeVerifier } = request
+  // It has been outside: without these, the protocol library would not check what is not there.
+  for (const [name, value] of Object.entries({ redirectUri, state, codeVerifier })) {
+    if (typeof value !== 'string' || value === '') throw new OptionError('request', `has lost its "${name}".`)
+  }
+  // RFC 9700 section 4.4: a code goes to nobody but the provider that was asked for it.
+  if (request.issuer !== issuer) throw new OptionError('request', `was made for another provider than ${issuer}.`)
+  return { redirectUri, query, expected: request }
+}
+
+function fromElsewhere(obtained: ObtainedCode, issuer: string): Expected {
+  const { code, redirectUri = 'postmessage' } = obtained
+  if (typeof code !== 'string' || code === '') throw new OptionError('code', 'must be a non-empty string.')
+  // Whoever took the code from the callback has checked the issuer there, or nobody has.
+  return { redirectUri, query: new URLSearchParams({ code, iss: issuer }).toString(), expected: { ...obtained } }
+}
+
+function queryOf(callback: string | URL | URLSearchParams): string {
+  if (callback instanceof URL) return callback.search
+  if (callback instanceof URLSearchParams) return callback.toString()
+  const [text = ''] = callback.split('#')
+  return /^(https?:|[/?])/i.test(text) ? (text.split(/\?(.*)/s)[1] ?? '') : text
+}
+
+/** What is refused before anything was sent: the callback answers another request, or says no. */
+function refusalOf(error: unknown, exchange: Exchange): unknown {
+  if (error instanceof client.AuthorizationResponseError) return authorizationError(error.error)
+  const refused = error instanceof client.ClientError && error.code === 'OAUTH_INVALID_RESPONSE'
+  return refused && exchange.sent === undefined ? new StateInvalidError() : error
 }
 
 // An authorization endpoint may come with a query of its own; RFC 6749 section 3.1 forbids sending a parameter twice.

@@ -20,9 +20,16 @@ const REQUIRED = {
   installed: ['client_id', 'auth_uri', 'token_uri'],
 } as const
 
+/** Where files that were read are remembered, by path. A `Map` will do. */
+export interface ClientSecretsCache {
+  get(path: string): ClientSecrets | undefined
+  set(path: string, secrets: ClientSecrets): unknown
+}
+
 /**
  * Reads and checks a client secrets file.
  *
+ * @param options.cache a file that is in it is not read again; what is bad is never put there. Default: none
  * @throws {ClientSecretsError} when it cannot be read, is not JSON, or lacks a member; the message never holds its contents
  * @example
  * ```ts
@@ -31,7 +38,12 @@ const REQUIRED = {
  * const { clientId } = loadClientSecrets('client_secrets.json')
  * ```
  */
-export function loadClientSecrets(path: string): ClientSecrets {
+export function loadClientSecrets(
+  path: string,
+  { cache }: { readonly cache?: ClientSecretsCache } = {},
+): ClientSecrets {
+  const known = cache?.get(path)
+  if (known) return known
   let text: string
   try {
     text = readFileSync(path, 'utf8')
@@ -42,7 +54,9 @@ export function loadClientSecrets(path: string): ClientSecrets {
       { cause },
     )
   }
-  return parseClientSecrets(text, path)
+  const secrets = parseClientSecrets(text, path)
+  cache?.set(path, secrets)
+  return secrets
 }
 
 /**

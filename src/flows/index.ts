@@ -8,8 +8,9 @@ export {
   type AuthorizationUrlOptions,
   authorizationCodeGrant,
   authorizationUrl,
+  type ObtainedCode,
 } from './authorization-code.js'
-export { type ClientSecrets, loadClientSecrets, parseClientSecrets } from './client-secrets.js'
+export { type ClientSecrets, type ClientSecretsCache, loadClientSecrets, parseClientSecrets } from './client-secrets.js'
 export { refreshTokenGrant } from './refresh-token.js'
 export { type RevocationOutcome, revokeToken } from './revocation.js'
 export type { TokenSet } from './token-set.js'

@@ -16,5 +16,8 @@ export async function refreshTokenGrant(
   { acceptIdToken = true, exchange = {} }: { acceptIdToken?: boolean; exchange?: Exchange } = {},
 ): Promise<TokenSet> {
   const configuration = await provider.configuration()
-  return requestTokens(provider, acceptIdToken, exchange, () => client.refreshTokenGrant(configuration, refreshToken))
+  return requestTokens(provider, () => client.refreshTokenGrant(configuration, refreshToken), {
+    acceptIdToken,
+    exchange,
+  })
 }

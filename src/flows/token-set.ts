@@ -1,6 +1,7 @@
 /** What a token endpoint gave, checked beyond what the protocol library checks. */
 import type { TokenEndpointResponse, TokenEndpointResponseHelpers } from 'openid-client'
 import type { Claims } from '../credentials/record.js'
+import { OAuth2ClientError } from '../errors.js'
 import { classify, ProviderFailure } from '../provider/failure.js'
 import { type Exchange, observeExchange } from '../provider/http.js'
 import { CLOCK_TOLERANCE, type Provider } from '../provider/provider.js'
@@ -18,6 +19,8 @@ export interface TokenSet {
   readonly idToken?: string
   /** Claims of the ID token, whose signature was verified. */
   readonly claims?: Claims
+  /** What `accessToken` is, where it was exchanged for another token. RFC 8693 section 3. */
+  readonly issuedTokenType?: string
 }
 
 type Answer = TokenEndpointResponse & TokenEndpointResponseHelpers
@@ -33,17 +36,25 @@ export function isWellFormedToken(token: unknown): token is string {
   return typeof token === 'string' && token.length <= MAXIMUM_TOKEN_LENGTH && /^[\x21-\x7e]+$/.test(token)
 }
 
+/** How the answer to a token request is judged. */
+export interface TokenRequestOptions {
+  /** Whether an ID token was asked for; one that was not proves nothing and is dropped unread. Default `false`. */
+  readonly acceptIdToken?: boolean
+  /** Filled with what was answered, also when the answer is refused. */
+  readonly exchange?: Exchange
+  /** In lower case. Default: `bearer` alone, because nothing here could use others. */
+  readonly tokenTypes?: readonly string[]
+}
+
 /**
  * Makes one token request and judges what came of it.
  *
- * @param acceptIdToken whether an ID token was asked for; one that was not proves nothing and is dropped unread
- * @throws {ProviderFailure}
+ * @throws {ProviderFailure} or an error of this package that `request` threw
  */
 export async function requestTokens(
   provider: Provider,
-  acceptIdToken: boolean,
-  exchange: Exchange,
   request: () => Promise<Answer>,
+  { acceptIdToken = false, exchange = {}, tokenTypes = ['bearer'] }: TokenRequestOptions = {},
 ): Promise<TokenSet> {
   const sentAt = provider.clock()
   const normalize = (body: Record<string, unknown>) => {
@@ -54,9 +65,10 @@ export async function requestTokens(
   try {
     answer = await observeExchange(Object.assign(exchange, { normalize }), request)
   } catch (error) {
+    if (error instanceof OAuth2ClientError) throw error
     throw classify(exchange, error)
   }
-  if (!isWellFormedToken(answer.access_token) || answer.token_type.toLowerCase() !== 'bearer') {
+  if (!isWellFormedToken(answer.access_token) || !tokenTypes.includes(answer.token_type.toLowerCase())) {
     throw new ProviderFailure('unusable', exchange, undefined)
   }
   const lifetime =
@@ -65,10 +77,11 @@ export async function requestTokens(
   if (claims && !isAboutSomebody(claims, provider.clientId)) throw new ProviderFailure('unusable', exchange, undefined)
   return {
     accessToken: answer.access_token,
-    tokenType: 'Bearer',
+    tokenType: answer.token_type.toLowerCase() === 'bearer' ? 'Bearer' : answer.token_type.toUpperCase(),
     ...(lifetime === undefined ? {} : { expiresAt: sentAt + lifetime * 1000 }),
     ...(isWellFormedToken(answer.refresh_token) ? { refreshToken: answer.refresh_token } : {}),
     ...(answer.scope === undefined ? {} : { scopes: readScopes(answer.scope) }),
+    ...(isWellFormedToken(answer.issued_token_type) ? { issuedTokenType: answer.issued_token_type } : {}),
     ...(answer.id_token && claims ? { idToken: answer.id_token, claims: claims as Claims } : {}),
   }
 }

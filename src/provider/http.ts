@@ -12,6 +12,10 @@ export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promi
 export interface Exchange {
   /** Rewrites a JSON answer of the token endpoint before it is judged: a provider's deviations, as data. */
   readonly normalize?: ((body: Record<string, unknown>) => Record<string, unknown>) | undefined
+  /** Fields of the form that is sent which the protocol library would not send as they are. */
+  readonly form?: Readonly<Record<string, string>> | undefined
+  /** Ends the exchange before its deadline. */
+  readonly signal?: AbortSignal | undefined
   status?: number
   retryAfter?: number
   challenge?: string
@@ -49,7 +53,11 @@ export function boundedFetch(
     // A key set may be fetched in the middle of an exchange; only the exchange itself is noted.
     const exchange = init.method === 'POST' ? exchanges.getStore() : undefined
     const deadline = AbortSignal.timeout(timeout)
-    const signal = init.signal ? AbortSignal.any([init.signal, deadline]) : deadline
+    const signals = [deadline, init.signal, exchange?.signal].filter((one) => one !== undefined && one !== null)
+    const signal = AbortSignal.any(signals)
+    if (exchange?.form && init.body instanceof URLSearchParams) {
+      for (const [name, value] of Object.entries(exchange.form)) init.body.set(name, value)
+    }
     if (exchange) exchange.sent = true
     let response: Response
     try {

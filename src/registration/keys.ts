@@ -6,7 +6,7 @@ import type { RegistrationOptions } from './registration.js'
 
 export interface ResolvedKeys {
   readonly keys: KeyRing
-  /** The same, opening also what was sealed in sessions before there were `encryptionKeys`. */
+  /** For what sessions hold: with a store, they open also what was sealed there before there was a store and its keys. */
   readonly sessionKeys: KeyRing
   /** Whether they end with the process. */
   readonly temporaryKeys: boolean
@@ -25,7 +25,9 @@ export function resolveKeys(
     if (!Array.isArray(list) || !list.every((key) => typeof key === 'string' || key instanceof Uint8Array)) {
       throw new OptionError('encryptionKeys', 'must be a key or an array of keys; a key is a string or bytes.')
     }
-    return { keys: new KeyRing(list), sessionKeys: new KeyRing([...list, ...derived]), temporaryKeys: false }
+    const keys = new KeyRing(list)
+    const moving = typeof storage === 'object'
+    return { keys, sessionKeys: moving ? new KeyRing([...list, ...derived]) : keys, temporaryKeys: false }
   }
   if (typeof storage === 'object' && storage?.shared !== false) {
     throw new OptionError(

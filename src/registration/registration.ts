@@ -85,7 +85,7 @@ export class Registration {
   /** `undefined` stands for the session. */
   readonly store: CredentialStore | undefined
   readonly keys: KeyRing
-  /** For credentials in sessions: opens also what was sealed there before there were `encryptionKeys`. */
+  /** For credentials in sessions, which may be from before there was a store. */
   readonly sessionKeys: KeyRing
   /** Whether the keys end with the process. */
   readonly temporaryKeys: boolean

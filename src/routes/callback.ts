@@ -5,15 +5,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
 import { unavailable } from '../credentials/refresher.js'
-import {
-  AccessDeniedError,
-  AccountMismatchError,
-  AuthorizationFailedError,
-  ClientRejectedError,
-  ExchangeFailedError,
-  type OAuth2ClientError,
-  StateInvalidError,
-} from '../errors.js'
+import { AccountMismatchError, StateInvalidError } from '../errors.js'
+import { authorizationError } from '../flows/authorization-error.js'
 import { answerError, type Way } from '../guards/answer.js'
 import { isClientError } from '../guards/challenge.js'
 import { rememberCause } from '../session/cause.js'
@@ -200,30 +193,6 @@ async function complete(
       binding: readBinding(request) as string,
     })
     return { account: accountForDisplay(account), ...(pending === undefined ? {} : { pending }) }
-  }
-}
-
-/** Error codes of RFC 6749 section 4.1.2.1 and OpenID Connect Core section 3.1.2.6. What was described with them is dropped. */
-function authorizationError(code: string): OAuth2ClientError {
-  switch (code) {
-    case 'access_denied':
-    case 'consent_required':
-    case 'login_required':
-    case 'interaction_required':
-    case 'account_selection_required':
-      return new AccessDeniedError()
-    case 'temporarily_unavailable':
-      return unavailable(5)
-    case 'server_error':
-      return new ExchangeFailedError()
-    case 'invalid_scope':
-    case 'invalid_request':
-    case 'unauthorized_client':
-    case 'unsupported_response_type':
-      // The code is one of a closed list, so it can be named to whoever reads the log.
-      return new ClientRejectedError({ cause: new Error(`the authorization endpoint answered ${code}`) })
-    default:
-      return new AuthorizationFailedError()
   }
 }
 

@@ -10,6 +10,7 @@ import {
   decideRefresh,
   hashToken,
   isLive,
+  nextLookAfter,
   outcomeOf,
   type RefreshAnswer,
   type RefreshContext,
@@ -241,5 +242,25 @@ describe('statusOf', () => {
     ['time left, and no refresh token', { expires: 1, refreshToken: false }, 0, 'active'],
   ])('%s', (_name, given, age, status) => {
     expect(statusOf(account(given), age, now)).toBe(status)
+  })
+})
+
+describe('nextLookAfter', () => {
+  test.each([0, 0.5, 0.999])(
+    'whoever waits learns of the end soon after it, and does not ask all the time (%d)',
+    (random) => {
+      let looks = 0
+      for (let waited = 0; waited < 12_000; looks += 1) {
+        const next = nextLookAfter(waited, random)
+        expect(next).toBeLessThanOrEqual(Math.max(20, Math.min(250, waited / 4)))
+        expect(next).toBeGreaterThan(13)
+        waited += next
+      }
+      expect(looks).toBeLessThan(100)
+    },
+  )
+
+  test('processes that began together do not look together', () => {
+    expect(nextLookAfter(400, 0.1)).not.toBe(nextLookAfter(400, 0.9))
   })
 })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import Fastify from 'fastify'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { loadClientSecrets, parseClientSecrets } from '../../src/flows/index.js'
+import { type ClientSecrets, loadClientSecrets, parseClientSecrets } from '../../src/flows/index.js'
 import oauth2Client, { type OAuth2ClientOptions } from '../../src/index.js'
 import { sessionVariants } from '../helpers/session-plugins.js'
 
@@ -101,6 +101,19 @@ test.each(['', '{', `${text(web)}}`, text(web).replaceAll('"', "'"), '\u0000', `
     expect(problemOf(() => loadClientSecrets(path))).toContain(path)
   },
 )
+
+test('CS-8 a cache: read and checked once, never from disk again; what is bad is not remembered', () => {
+  const cache = new Map<string, ClientSecrets>()
+  const path = fileWith(text({ ...web, client_id: '[[ID]]' }))
+  expect(problemOf(() => loadClientSecrets(path, { cache }))).toContain('placeholder')
+  expect(cache.size).toBe(0)
+  writeFileSync(path, text(web))
+  const first = loadClientSecrets(path, { cache })
+  expect([...cache]).toEqual([[path, first]])
+  rmSync(path)
+  expect(loadClientSecrets(path, { cache })).toBe(first)
+  expect(problemOf(() => loadClientSecrets(path))).toContain('ENOENT')
+})
 
 test('a byte order mark is no part of the JSON', () => {
   expect(loadClientSecrets(fileWith(`\uFEFF${text(web)}`))).toMatchObject({ clientId: web.client_id })
