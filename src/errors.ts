@@ -288,3 +288,18 @@ export const CredentialsInvalidError = define<'CREDENTIALS_INVALID', [problem: s
   500,
   'Credentials: %s',
 )
+
+// Signing in from programs.
+
+/** No port on this machine could be listened on, for the browser to come back to. */
+export const LoopbackUnavailableError = define<'LOOPBACK_UNAVAILABLE', [what: string]>(
+  'LOOPBACK_UNAVAILABLE',
+  500,
+  'Nothing can be listened on for the browser to come back to: %s. Leave out "ports" for any free port, or sign in without a local server.',
+)
+/** Nobody completed the authorization in time. */
+export const AuthorizationTimeoutError = define(
+  'AUTHORIZATION_TIMEOUT',
+  408,
+  'Nobody completed the authorization in time. Start again.',
+)

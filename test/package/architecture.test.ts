@@ -32,6 +32,7 @@ const RULES: Record<string, readonly string[]> = {
     'options',
     'request',
   ],
+  installed: ['errors', 'provider', 'flows', 'registration/provider', 'credentials/credentials'],
   testing: ['errors', 'storage/storage'],
   cli: ['errors', 'keys', 'storage'],
 }
