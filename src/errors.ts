@@ -289,6 +289,57 @@ export const CredentialsInvalidError = define<'CREDENTIALS_INVALID', [problem: s
   'Credentials: %s',
 )
 
+// Flows outside of the routes.
+
+/** The person did not enter the code of a device in time. RFC 8628 section 3.5. */
+export const DeviceCodeExpiredError = define(
+  'DEVICE_CODE_EXPIRED',
+  400,
+  'The code was not entered in time, or is not valid any more. Start again.',
+)
+/** The `signal` that a flow was given ended it; its reason is the `cause`. */
+export const FlowAbortedError = define('FLOW_ABORTED', 500, 'The authorization was given up before it ended.')
+/** Why an ID token is not accepted. */
+export type IdTokenProblem =
+  | 'malformed'
+  | 'too_large'
+  | 'algorithm'
+  | 'unknown_key'
+  | 'signature'
+  | 'issuer'
+  | 'audience'
+  | 'subject'
+  | 'expired'
+  | 'not_yet_valid'
+  | 'nonce'
+  | 'auth_time'
+
+/**
+ * An ID token proves nothing; `reason` says why, also in the JSON body of the answer. The token is nowhere in the error.
+ *
+ * @example
+ * ```ts
+ * import { IdTokenInvalidError } from 'fastify-oauth2client'
+ *
+ * function signInAgain(error: unknown): boolean {
+ *   return error instanceof IdTokenInvalidError && error.reason === 'expired'
+ * }
+ * ```
+ */
+export class IdTokenInvalidError extends define<'ID_TOKEN_INVALID', [reason: string]>(
+  'ID_TOKEN_INVALID',
+  401,
+  'The ID token is not accepted: %s.',
+) {
+  readonly reason: IdTokenProblem
+
+  constructor(reason: IdTokenProblem, options: { readonly cause?: unknown } = {}) {
+    super(reason, options.cause === undefined ? undefined : { cause: options.cause })
+    this.reason = reason
+    this.details = { reason }
+  }
+}
+
 // Signing in from programs.
 
 /** No port on this machine could be listened on, for the browser to come back to. */

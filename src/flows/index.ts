@@ -10,7 +10,16 @@ export {
   authorizationUrl,
   type ObtainedCode,
 } from './authorization-code.js'
+export { clientCredentialsGrant } from './client-credentials.js'
 export { type ClientSecrets, type ClientSecretsCache, loadClientSecrets, parseClientSecrets } from './client-secrets.js'
+export { DeviceAuthorization, type DeviceAuthorizationFields, deviceAuthorization } from './device-authorization.js'
+export { type DeviceGrantOptions, type DevicePoll, deviceAuthorizationGrant } from './device-grant.js'
+export { introspectToken, type TokenIntrospection } from './introspection.js'
+export { type AssertionOptions, type JwtBearerOptions, jwtBearerGrant } from './jwt-bearer.js'
 export { refreshTokenGrant } from './refresh-token.js'
 export { type RevocationOutcome, revokeToken } from './revocation.js'
+export type { SigningKey } from './signing-key.js'
+export { type TokenExchangeOptions, tokenExchangeGrant, tokenTypes } from './token-exchange.js'
+export type { TokenParams } from './token-params.js'
 export type { TokenSet } from './token-set.js'
+export { type VerifyIdTokenOptions, verifyIdToken } from './verify-id-token.js'

@@ -25,10 +25,9 @@ export interface TokenSet {
 
 type Answer = TokenEndpointResponse & TokenEndpointResponseHelpers
 
-/** OpenID Connect Core section 2. */
 const MAXIMUM_SUBJECT_LENGTH = 255
 // Longer ones do not fit into a request header of common servers.
-const MAXIMUM_TOKEN_LENGTH = 16_384
+export const MAXIMUM_TOKEN_LENGTH = 16_384
 const LONGEST_LIFETIME = 10 * 365 * 86_400
 
 /** Whether a token can be put into a header as it is. RFC 6750 section 2.1. */
@@ -86,12 +85,15 @@ export async function requestTokens(
   }
 }
 
+/** Whether a claim names somebody. OpenID Connect Core section 2. */
+export function isSubject(sub: unknown): sub is string {
+  return typeof sub === 'string' && sub !== '' && sub.length <= MAXIMUM_SUBJECT_LENGTH
+}
+
 /** What OpenID Connect Core sections 2 and 3.1.3.7 ask for beyond what the protocol library looks at. */
 function isAboutSomebody({ sub, azp, iat }: Claims, clientId: string): boolean {
   return (
-    typeof sub === 'string' &&
-    sub !== '' &&
-    sub.length <= MAXIMUM_SUBJECT_LENGTH &&
+    isSubject(sub) &&
     (azp === undefined || azp === clientId) &&
     // By the machine's clock, which is the one that the library holds the other times against.
     Number(iat) <= Date.now() / 1000 + CLOCK_TOLERANCE

@@ -48,6 +48,7 @@ function onlyMetadata(provider: Provider): Record<string, unknown> {
     'revocation_endpoint',
     'introspection_endpoint',
     'end_session_endpoint',
+    'device_authorization_endpoint',
   ]
   return Object.fromEntries(
     known.filter((name) => provider.options[name]).map((name) => [name, provider.options[name]]),

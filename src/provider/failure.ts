@@ -24,7 +24,7 @@ export class ProviderFailure extends Error {
   constructor(kind: FailureKind, exchange: Exchange, cause: unknown) {
     const error = oauthError(exchange)
     super(
-      `token request failed: ${kind}${error ? `, ${error}` : ''}${exchange.status ? `, HTTP ${exchange.status}` : ''}`,
+      `${exchange.what ?? 'token request'} failed: ${kind}${error ? `, ${error}` : ''}${exchange.status ? `, HTTP ${exchange.status}` : ''}`,
       {
         cause: sanitizedCause(cause),
       },

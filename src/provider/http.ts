@@ -10,6 +10,8 @@ export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promi
 
 /** What one exchange with a provider brought, whatever the protocol library made of it. */
 export interface Exchange {
+  /** What messages call it. Default `token request`. */
+  readonly what?: string
   /** Rewrites a JSON answer of the token endpoint before it is judged: a provider's deviations, as data. */
   readonly normalize?: ((body: Record<string, unknown>) => Record<string, unknown>) | undefined
   /** Fields of the form that is sent which the protocol library would not send as they are. */

@@ -76,6 +76,14 @@ export interface ProviderOptions extends ProviderMetadata {
     readonly fetch: Fetch
     readonly issuer: string
   }) => Promise<ProviderIdentity>
+  /** Other spellings of the issuer in ID tokens. */
+  readonly issuerAliases?: readonly string[]
+  /** Asks about an access token, where there is no introspection endpoint; answers in the names of RFC 7662 section 2.2. */
+  readonly introspect?: (context: {
+    readonly accessToken: string
+    readonly fetch: Fetch
+    readonly issuer: string
+  }) => Promise<Record<string, unknown>>
   /** Rewrites an answer of the token endpoint into what RFC 6749 section 5.1 asks for. */
   readonly normalizeTokenResponse?: (body: Record<string, unknown>) => Record<string, unknown>
 }

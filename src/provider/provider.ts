@@ -158,13 +158,23 @@ export class Provider {
 }
 
 function staticMetadata(options: ProviderOptions): ProviderMetadata {
-  const { scopes, apiOrigins, incrementalParams, offline, refresh, identity, normalizeTokenResponse, ...metadata } =
-    options
-  return metadata
+  return Object.fromEntries(
+    Object.entries(options).filter(([name]) => !OWN.includes(name)),
+  ) as unknown as ProviderMetadata
 }
 
 /** Members of a provider that are ours; all others are metadata, which RFC 8414 spells in lower case. */
-const OWN = ['scopes', 'apiOrigins', 'incrementalParams', 'offline', 'refresh', 'identity', 'normalizeTokenResponse']
+const OWN = [
+  'scopes',
+  'apiOrigins',
+  'incrementalParams',
+  'offline',
+  'refresh',
+  'identity',
+  'issuerAliases',
+  'introspect',
+  'normalizeTokenResponse',
+]
 
 function checkNames(provider: ProviderOptions): void {
   for (const name of Object.keys(provider)) {

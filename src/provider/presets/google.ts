@@ -1,3 +1,4 @@
+import type { Fetch } from '../http.js'
 import type { ProviderOptions } from '../preset.js'
 
 const ISSUER = 'https://accounts.google.com'
@@ -26,6 +27,8 @@ export function google({ issuer = ISSUER }: { issuer?: string } = {}): ProviderO
         'https://www.googleapis.com/auth/plus.me': 'profile',
       },
     },
+    issuerAliases: issuer === ISSUER ? ['accounts.google.com'] : [],
+    introspect: (context) => tokenInfo(context, issuer === ISSUER ? 'https://oauth2.googleapis.com' : issuer),
     incrementalParams: { include_granted_scopes: 'true' },
     offline: { params: { access_type: 'offline' } },
     refresh: { rotation: 'none' },
@@ -36,4 +39,14 @@ export function google({ issuer = ISSUER }: { issuer?: string } = {}): ProviderO
 export function isGoogleEndpoint(endpoint: string): boolean {
   const { hostname } = new URL(endpoint)
   return hostname === 'accounts.google.com' || hostname === 'oauth2.googleapis.com' || hostname === 'www.googleapis.com'
+}
+
+/** Google's own way to ask about an access token. It is sent in a header, because addresses end up in logs. */
+async function tokenInfo({ accessToken, fetch }: { accessToken: string; fetch: Fetch }, base: string) {
+  const headers = { authorization: `Bearer ${accessToken}`, 'content-type': 'application/x-www-form-urlencoded' }
+  const response = await fetch(`${base}/tokeninfo`, { method: 'POST', headers, body: '' })
+  if (response.status === 400) return { active: false }
+  if (response.status !== 200) throw new TypeError(`tokeninfo answered ${response.status}`)
+  const { azp, ...info } = (await response.json()) as Record<string, unknown>
+  return { active: true, client_id: azp ?? info.aud, ...info }
 }

@@ -1,0 +1,75 @@
+/** Private keys in all the forms that people have them in. Called by `jwt-bearer.ts`. */
+import { createPrivateKey, type JsonWebKeyInput, KeyObject } from 'node:crypto'
+import { types } from 'node:util'
+import type { JWK } from 'jose'
+import { OptionError } from '../errors.js'
+
+/** A private key: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted), JWK, `KeyObject` or `CryptoKey`. */
+export type SigningKey = string | JWK | KeyObject | CryptoKey
+
+/** What each kind of key can sign with; the first is the default. RFC 7518 section 3.1, RFC 8037, RFC 9864. */
+const RSA_PSS = ['PS256', 'PS384', 'PS512']
+const RSA = ['RS256', 'RS384', 'RS512', ...RSA_PSS]
+const CURVES: Readonly<Record<string, readonly string[]>> = {
+  prime256v1: ['ES256'],
+  secp384r1: ['ES384'],
+  secp521r1: ['ES512'],
+}
+/** RFC 7518 section 3.3. */
+const SHORTEST_RSA = 2048
+
+/** A key and what to sign with it. */
+export interface Signer {
+  readonly key: KeyObject
+  readonly algorithm: string
+  readonly keyId: string | undefined
+}
+
+/**
+ * @param algorithm default: the JWK's own, or what goes with the kind of key
+ * @throws {OptionError} which says what is wrong with the key, and never what is in it
+ */
+export function signerOf(input: SigningKey, algorithm?: string): Signer {
+  const key = privateKey(input)
+  const able = algorithmsOf(key)
+  const jwk = typeof input === 'object' && 'kty' in input ? input : undefined
+  const chosen = algorithm ?? jwk?.alg ?? able[0]
+  if (chosen === undefined || !able.includes(chosen)) {
+    const problem = able.length === 0 ? 'this key cannot be used.' : `this key can be used with ${able.join(', ')}.`
+    throw new OptionError('algorithm', problem)
+  }
+  if ((key.asymmetricKeyDetails?.modulusLength ?? SHORTEST_RSA) < SHORTEST_RSA) {
+    throw new OptionError('key', `is an RSA key of less than ${SHORTEST_RSA} bits.`)
+  }
+  return { key, algorithm: chosen, keyId: jwk?.kid }
+}
+
+function privateKey(input: SigningKey): KeyObject {
+  let key: KeyObject | undefined
+  try {
+    if (types.isKeyObject(input)) key = input
+    else if (types.isCryptoKey(input)) key = KeyObject.from(input)
+    // Environment variables often hold a PEM with its line breaks written as two characters.
+    else if (typeof input === 'string') key = createPrivateKey(input.replaceAll('\\n', '\n'))
+    else key = createPrivateKey({ key: input, format: 'jwk' } as JsonWebKeyInput)
+  } catch {
+    // What OpenSSL has to say helps nobody, and nothing of the key may get into a message.
+  }
+  if (key?.type === 'private') return key
+  throw new OptionError('key', 'must be a private key that is not encrypted: PEM, JWK, KeyObject or CryptoKey.')
+}
+
+function algorithmsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): readonly string[] {
+  switch (asymmetricKeyType) {
+    case 'rsa':
+      return RSA
+    case 'rsa-pss':
+      return RSA_PSS
+    case 'ec':
+      return CURVES[asymmetricKeyDetails?.namedCurve ?? ''] ?? []
+    case 'ed25519':
+      return ['EdDSA', 'Ed25519']
+    default:
+      return []
+  }
+}
