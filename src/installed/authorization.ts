@@ -1,6 +1,6 @@
 /** One authorization of a program without a web server of its own: what all ways of making it have in common. */
 import { Credentials } from '../credentials/credentials.js'
-import { AccessDeniedError, OptionError } from '../errors.js'
+import { AccessDeniedError, FlowAbortedError, OptionError } from '../errors.js'
 import { type AuthorizationRequest, authorizationCodeGrant, authorizationUrl } from '../flows/authorization-code.js'
 import { exchangeError } from '../flows/exchange-error.js'
 import { grantedScopes, identify } from '../flows/identity.js'
@@ -22,7 +22,7 @@ export interface AuthorizationOptions extends ClientOptions {
   readonly loginHint?: string
   /** Further parameters of the authorization request. Those that protect it cannot be set. */
   readonly authorizationParams?: Readonly<Record<string, string>>
-  /** Ends the wait: the call rejects with the signal's reason. */
+  /** Ends the wait. */
   readonly signal?: AbortSignal
 }
 
@@ -95,4 +95,9 @@ export function isRefusal(error: unknown): boolean {
 export function checkTimeout(timeout: number): number {
   if (Number.isInteger(timeout) && timeout >= 1 && timeout < 2 ** 31) return timeout
   throw new OptionError('timeout', 'must be a whole number of milliseconds, such as 300000.')
+}
+
+/** @throws {FlowAbortedError} */
+export function checkAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new FlowAbortedError({ cause: signal.reason })
 }

@@ -6,11 +6,11 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { finished } from 'node:stream/promises'
 import type { Credentials } from '../credentials/credentials.js'
-import { AuthorizationTimeoutError } from '../errors.js'
+import { AuthorizationTimeoutError, FlowAbortedError } from '../errors.js'
 import type { AuthorizationRequest } from '../flows/authorization-code.js'
 import type { Provider } from '../provider/provider.js'
 import { resolveProvider } from '../registration/provider.js'
-import { type AuthorizationOptions, begin, checkTimeout, finish, isRefusal } from './authorization.js'
+import { type AuthorizationOptions, begin, checkAborted, checkTimeout, finish, isRefusal } from './authorization.js'
 import { type ShowOptions, show } from './browser.js'
 import { type Listener, listen } from './listener.js'
 import { isDocument, PAGE_HEADERS, PAGE_POLICY, renderPage } from './page.js'
@@ -38,7 +38,8 @@ export interface LocalServerFlowOptions extends AuthorizationOptions, RedirectOp
  * @throws {OptionError} {@link ClientSecretsError} {@link MissingPeerError} before anything is opened
  * @throws {LoopbackUnavailableError} when no port is free
  * @throws {AccessDeniedError} when the person said no
- * @throws {AuthorizationTimeoutError} when nobody came back in time; the reason of `signal` when it was aborted
+ * @throws {AuthorizationTimeoutError} when nobody came back in time
+ * @throws {FlowAbortedError} when `signal` ended the wait
  * @throws {ClientRejectedError} {@link ExchangeFailedError} {@link StateInvalidError} {@link ProviderUnavailableError}
  * @example
  * ```ts
@@ -57,7 +58,7 @@ export async function runLocalServerFlow(options: LocalServerFlowOptions): Promi
   const { provider, clientSecrets } = resolveProvider(options)
   const { host, ports, path } = redirectOf(options, clientSecrets)
   checkTimeout(timeout)
-  signal?.throwIfAborted()
+  checkAborted(signal)
   const callback = new Callback(provider, path, options)
   let listener: Listener | undefined
   try {
@@ -65,7 +66,7 @@ export async function runLocalServerFlow(options: LocalServerFlowOptions): Promi
     listener = await listen(addresses, ports, (req, res) => callback.handle(req, res))
     const origin = `http://${host}:${listener.port}`
     const { url, request } = await begin(provider, `${origin}${path}`, options)
-    signal?.throwIfAborted()
+    checkAborted(signal)
     callback.expect(new URL(origin).host, request)
     const answer = callback.wait(timeout, signal)
     // A browser that takes its time to open holds up neither the answer nor the end of the wait.
@@ -103,7 +104,7 @@ class Callback {
   /** Once an answer is there, only the deadlines of its own requests end the wait: what was sent must not be lost. */
   wait(timeout: number, signal: AbortSignal | undefined): Promise<Credentials> {
     const answer = new Promise<Credentials>((resolve, reject) => {
-      const abort = () => this.#outcome ?? reject(signal?.reason)
+      const abort = () => this.#outcome ?? reject(new FlowAbortedError({ cause: signal?.reason }))
       const timer = setTimeout(() => this.#outcome ?? reject(new AuthorizationTimeoutError()), timeout)
       signal?.addEventListener('abort', abort, { once: true })
       this.#stop = () => {

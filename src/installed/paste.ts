@@ -1,7 +1,7 @@
 /** Signing in where no browser can come back to this machine: the person pastes the address that it ended at. */
 import { randomInt } from 'node:crypto'
 import type { Credentials } from '../credentials/credentials.js'
-import { StateInvalidError } from '../errors.js'
+import { FlowAbortedError, StateInvalidError } from '../errors.js'
 import { resolveProvider } from '../registration/provider.js'
 import { type AuthorizationOptions, begin, finish } from './authorization.js'
 import { type RedirectOptions, redirectOf } from './redirect.js'
@@ -56,7 +56,7 @@ function queryIn(pasted: string, state: string): string {
 function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise
   return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason)
+    const stop = () => reject(new FlowAbortedError({ cause: signal.reason }))
     if (signal.aborted) return stop()
     signal.addEventListener('abort', stop, { once: true })
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))

@@ -316,6 +316,8 @@ describe('the browser', () => {
   })
 })
 
+const aborted = (cause: unknown) => ({ code: 'FST_OAUTH2_FLOW_ABORTED', cause })
+
 describe('the end of the wait', () => {
   test('IA-8: nobody comes back in time', async () => {
     let url = ''
@@ -334,11 +336,13 @@ describe('the end of the wait', () => {
 
   test('an abort, before and while it waits', async () => {
     const reason = new Error('changed my mind')
-    await expect(runLocalServerFlow(options({ signal: AbortSignal.abort(reason) }))).rejects.toBe(reason)
+    await expect(runLocalServerFlow(options({ signal: AbortSignal.abort(reason) }))).rejects.toMatchObject(
+      aborted(reason),
+    )
     const controller = new AbortController()
     await expect(
       runLocalServerFlow(options({ signal: controller.signal, onUrl: () => controller.abort(reason) })),
-    ).rejects.toBe(reason)
+    ).rejects.toMatchObject(aborted(reason))
     expect(provider.count('token')).toBe(0)
   })
 

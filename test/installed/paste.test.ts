@@ -78,5 +78,5 @@ test('an abort ends the wait for the paste', async () => {
       return new Promise(() => {})
     },
   })
-  await expect(waiting).rejects.toBe(reason)
+  await expect(waiting).rejects.toMatchObject({ code: 'FST_OAUTH2_FLOW_ABORTED', cause: reason })
 })
