@@ -1,6 +1,8 @@
 /** Credentials as application code holds them: an immutable value that does not spill its secrets. */
 import { inspect } from 'node:util'
 import { CredentialsInvalidError } from '../errors.js'
+import type { TokenSet } from '../flows/token-set.js'
+import type { Provider } from '../provider/provider.js'
 import { readAuthorizedUser, readOAuth2Client } from './import.js'
 import type { Account, Claims, CredentialRecord } from './record.js'
 
@@ -94,6 +96,38 @@ export class Credentials {
   ): Credentials {
     // Also where nobody checks types: a refresh token in here would be used, and is not meant to be.
     return new Credentials({ ...fields, accessToken, refreshToken: undefined })
+  }
+
+  /**
+   * What a grant of `fastify-oauth2client/flows` brought.
+   *
+   * @param requested the scopes that were asked for, which are granted where the answer names none. RFC 6749 section 5.1
+   * @throws {CredentialsInvalidError} when the token is no access token, as a token exchange can have it
+   * @example
+   * ```ts
+   * import { Credentials } from 'fastify-oauth2client/credentials'
+   * import { clientCredentialsGrant, type Provider } from 'fastify-oauth2client/flows'
+   *
+   * async function ofTheService(provider: Provider) {
+   *   const scopes = ['reports.read']
+   *   return Credentials.fromTokenSet(provider, await clientCredentialsGrant(provider, { scopes }), scopes)
+   * }
+   * ```
+   */
+  static fromTokenSet(provider: Provider, tokens: TokenSet, requested: readonly string[] = []): Credentials {
+    const { tokenType, claims, scopes } = tokens
+    if (tokenType !== 'Bearer') throw new CredentialsInvalidError('the token that was issued is no access token.')
+    const granted = provider.scopes.granted(requested, scopes)
+    const email = claims?.email
+    return new Credentials({
+      ...tokens,
+      // A valid ID token is what `openid` is about, whether or not the answer lists it.
+      scopes: claims ? provider.scopes.union(granted, ['openid']) : granted,
+      issuer: provider.issuer,
+      clientId: provider.clientId,
+      ...(claims ? { userId: String(claims.sub) } : {}),
+      ...(typeof email === 'string' ? { email } : {}),
+    })
   }
 
   /**

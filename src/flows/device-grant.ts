@@ -121,6 +121,8 @@ async function poll(provider: Provider, authorization: DeviceAuthorization, exch
 function statusOf(error: unknown): DevicePoll['status'] {
   if (error instanceof ProviderUnavailableError) return 'unreachable'
   if (!(error instanceof ProviderFailure)) throw error
+  // A server in trouble says anything; only a healthy one is believed when it says no.
+  if (error.kind === 'in_doubt') return 'unreachable'
   switch (error.error) {
     case 'authorization_pending':
       return 'pending'

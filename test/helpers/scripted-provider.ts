@@ -12,7 +12,17 @@ import { type Answer, sendAnswer } from './scripted-answer.js'
 
 export type { Answer, Hold }
 
-export type Endpoint = 'discovery' | 'jwks' | 'authorize' | 'token' | 'revoke' | 'userinfo' | 'api' | 'unknown'
+export type Endpoint =
+  | 'discovery'
+  | 'jwks'
+  | 'authorize'
+  | 'token'
+  | 'revoke'
+  | 'introspect'
+  | 'device'
+  | 'userinfo'
+  | 'api'
+  | 'unknown'
 
 /** Query and form fields; of repeated ones the last. */
 export type Params = Record<string, string>
@@ -105,6 +115,10 @@ const secretParams = [
   'token',
   'client_secret',
   'client_assertion',
+  'assertion',
+  'device_code',
+  'subject_token',
+  'actor_token',
 ]
 
 /** Starts an OpenID provider that does what the test says, for answers that a well-behaved server never gives. */
@@ -135,6 +149,9 @@ export class ScriptedProvider {
   authorizeAnswer: AuthorizeScript | undefined
   tokenAnswer: Script | undefined
   revokeAnswer: Script | undefined
+  /** There is none unless it is scripted; the same for `deviceAnswer`. */
+  introspectAnswer: Script | undefined
+  deviceAnswer: Script | undefined
   userinfoAnswer: Script | undefined
   apiAnswer: Script | undefined
   discoveryAnswer: Script | undefined
@@ -165,6 +182,8 @@ export class ScriptedProvider {
       authorize: '/authorize',
       token: '/token',
       revoke: '/revoke',
+      introspect: '/introspect',
+      device: '/device',
       userinfo: '/userinfo',
       api: '/api/',
       ...options.paths,
@@ -292,11 +311,14 @@ export class ScriptedProvider {
     const { endpoint, params } = request
     if (endpoint === 'authorize') return this.#authorize(params)
     const { discoveryAnswer, jwksAnswer, tokenAnswer, revokeAnswer, userinfoAnswer, apiAnswer } = this
+    const { introspectAnswer, deviceAnswer } = this
     const script = {
       discovery: discoveryAnswer,
       jwks: jwksAnswer,
       token: tokenAnswer,
       revoke: revokeAnswer,
+      introspect: introspectAnswer,
+      device: deviceAnswer,
       userinfo: userinfoAnswer,
       api: apiAnswer,
       unknown: undefined,
@@ -336,6 +358,8 @@ export class ScriptedProvider {
       jwks_uri: at(this.paths.jwks),
       revocation_endpoint: at(this.paths.revoke),
       userinfo_endpoint: at(this.paths.userinfo),
+      ...(this.introspectAnswer && { introspection_endpoint: at(this.paths.introspect) }),
+      ...(this.deviceAnswer && { device_authorization_endpoint: at(this.paths.device) }),
       response_types_supported: ['code'],
       grant_types_supported: ['authorization_code', 'refresh_token'],
       subject_types_supported: ['public'],

@@ -17,7 +17,12 @@ export function clientMetadata({
   return {
     client_id: clientId,
     ...(clientSecret === undefined ? { token_endpoint_auth_method: 'none' } : { client_secret: clientSecret }),
-    grant_types: ['authorization_code', 'refresh_token'],
+    grant_types: [
+      'authorization_code',
+      'refresh_token',
+      'urn:ietf:params:oauth:grant-type:device_code',
+      ...(clientSecret === undefined ? [] : ['client_credentials']),
+    ],
     response_types: ['code'],
     redirect_uris: [...(redirectUris ?? [ANY_LOCAL])],
     post_logout_redirect_uris: [...(postLogoutRedirectUris ?? [])],

@@ -72,7 +72,8 @@ export interface AuthorizationServerOptions {
    * Whether to behave as Google does where it differs from the specifications' defaults. Default `true`:
    *
    * - `include_granted_scopes=true` makes the tokens cover every scope that the user granted this client before;
-   * - a refresh token needs `access_type=offline`, and comes with the user's first consent or after `prompt=consent`;
+   * - a refresh token needs `access_type=offline`, and comes with the user's first consent or after `prompt=consent`; devices
+   *   always get one;
    * - a refresh answers without a refresh token (unless they rotate) and covers what was granted since;
    * - the consent page lists only what was not granted yet, an unticked scope is asked again the next time, and when
    *   there is nothing to ask there is no page;
@@ -94,7 +95,7 @@ export interface AuthorizationServerOptions {
 
 /** One request to the token endpoint. */
 export interface TokenRequest {
-  /** `authorization_code`, `refresh_token`, or an empty string when the request had none. */
+  /** Such as `authorization_code` or `refresh_token`; an empty string when the request had none. */
   readonly grantType: string
   /** Every parameter of the body. */
   readonly params: Readonly<Record<string, string>>

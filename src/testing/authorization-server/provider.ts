@@ -4,6 +4,7 @@ import type * as OidcProvider from 'oidc-provider'
 import { autoApproveRequest } from './auto-approve.js'
 import { allowLocalRedirects, clientMetadata } from './clients.js'
 import { type ConsentDesk, consentDesk } from './consent.js'
+import { deviceFlow } from './device-pages.js'
 import { consentCheck, grantOfUser, RefreshTokenHabits } from './google-habits.js'
 import { pageHeaders } from './html.js'
 import { interactionPages, interactionPath } from './interactions.js'
@@ -51,7 +52,9 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
       access_type: (ctx) => approve(ctx),
     },
     features: {
+      clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
+      deviceFlow,
       dPoP: { enabled: false },
       introspection: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       pushedAuthorizationRequests: { enabled: false },
@@ -92,6 +95,8 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
     ttl: {
       AccessToken: accessTokenLifetime,
       AuthorizationCode: 60,
+      ClientCredentials: accessTokenLifetime,
+      DeviceCode: 600,
       Grant: 365 * DAY,
       IdToken: 3600,
       Interaction: 3600,
@@ -101,7 +106,8 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
     ...(googleHabits && {
       expiresWithSession: () => false,
       issueRefreshToken: (_ctx, client, code) =>
-        client.grantTypeAllowed('refresh_token') && refreshTokens.earnsRefreshToken(code),
+        client.grantTypeAllowed('refresh_token') &&
+        (code.kind === 'DeviceCode' || refreshTokens.earnsRefreshToken(code)),
       loadExistingGrant: (ctx) => grantOfUser(ctx, storage),
       revokeGrantPolicy: () => true,
     }),

@@ -13,7 +13,7 @@ interface Entry {
 }
 
 /** The models whose entries die with their grant. */
-const GRANTED = ['AccessToken', 'RefreshToken', 'AuthorizationCode'] as const
+const GRANTED = ['AccessToken', 'RefreshToken', 'AuthorizationCode', 'DeviceCode'] as const
 
 export class ServerStorage {
   readonly #models = new Map<string, Map<string, Entry>>()
@@ -40,8 +40,10 @@ export class ServerStorage {
         for (const [id, { payload }] of entries) if (payload.uid === uid) return find(id)
         return undefined
       },
-      // Only the device flow has user codes, and it is switched off.
-      findByUserCode: async () => undefined,
+      async findByUserCode(userCode) {
+        for (const [id, { payload }] of entries) if (payload.userCode === userCode) return find(id)
+        return undefined
+      },
       async consume(id) {
         const entry = entries.get(id)
         if (entry) entry.payload.consumed = Math.floor(Date.now() / 1000)
