@@ -3,7 +3,7 @@ import { Credentials } from '../credentials/credentials.js'
 import { AccessDeniedError, FlowAbortedError, OptionError } from '../errors.js'
 import { type AuthorizationRequest, authorizationCodeGrant, authorizationUrl } from '../flows/authorization-code.js'
 import { exchangeError } from '../flows/exchange-error.js'
-import { grantedScopes, identify } from '../flows/identity.js'
+import { identify } from '../flows/identity.js'
 import { offlineAccess } from '../flows/offline.js'
 import type { TokenSet } from '../flows/token-set.js'
 import type { Provider } from '../provider/provider.js'
@@ -75,16 +75,8 @@ export async function credentialsFrom(
   requested: readonly string[],
   tokens: TokenSet,
 ): Promise<Credentials> {
-  const { id, email, claims } = await identify(provider, requested, tokens)
-  return new Credentials({
-    ...tokens,
-    scopes: grantedScopes(provider, requested, tokens),
-    claims,
-    email,
-    userId: id,
-    issuer: provider.issuer,
-    clientId: provider.clientId,
-  })
+  const { id: userId, email, claims } = await identify(provider, requested, tokens)
+  return new Credentials({ ...Credentials.fromTokenSet(provider, tokens, requested), claims, email, userId })
 }
 
 export function isRefusal(error: unknown): boolean {
