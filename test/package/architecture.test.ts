@@ -34,7 +34,7 @@ const RULES: Record<string, readonly string[]> = {
   ],
   installed: ['errors', 'provider', 'flows', 'registration/provider', 'credentials/credentials'],
   testing: ['errors', 'storage/storage'],
-  cli: ['errors', 'keys', 'storage'],
+  cli: ['errors', 'keys', 'storage', 'provider', 'flows', 'registration/provider', 'credentials', 'installed'],
 }
 
 /** The only ones that know Fastify. */
