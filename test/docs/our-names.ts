@@ -48,7 +48,8 @@ function membersOf(src: string, name: string): Set<string> {
     const own = [...body.matchAll(/^ {2}(?:(?:declare|readonly|static|async|override|get) )*(\w+)\??[(:<]/gm)].map(
       ([, member]) => member as string,
     )
-    const inherited = parent && parent !== 'Error' ? membersOf(src, parent) : []
+    // Errors are made by a function; what all of them have is said where they are.
+    const inherited = parent && parent !== 'Error' && parent !== 'define' ? membersOf(src, parent) : []
     return new Set([...own, ...inherited])
   }
   throw new Error(`there is no class or interface ${name}`)
