@@ -25,8 +25,8 @@ export async function obtain(provider: ScriptedProvider, scopes: readonly string
   const { headers } = await fetch(url, { redirect: 'manual' })
   const callback = new URL(headers.get('location') as string)
   const tokens = await authorizationCodeGrant(client, request, callback.search.slice(1))
-  const { sub, email } = tokens.claims ?? {}
-  return new Credentials({ ...tokens, issuer, clientId, userId: sub, email: email as string | undefined })
+  const { sub: userId, email } = (tokens.claims ?? {}) as { sub?: string; email?: string }
+  return new Credentials({ ...tokens, issuer, clientId, userId, email })
 }
 
 export function startManager(provider: ScriptedProvider, options: Partial<CredentialManagerOptions> = {}) {
