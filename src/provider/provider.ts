@@ -1,4 +1,5 @@
 /** A provider as we use it: its metadata, found once, and our registration there. Entered from `flows/`. */
+import { inspect } from 'node:util'
 import * as client from 'openid-client'
 import { OptionError, ProviderMetadataError } from '../errors.js'
 import { discover } from './discovery.js'
@@ -117,6 +118,15 @@ export class Provider {
 
   async metadata(): Promise<ProviderMetadata> {
     return (await this.configuration()).serverMetadata() as ProviderMetadata
+  }
+
+  /** What loggers get: without the client's secret. */
+  toJSON(): Record<string, unknown> {
+    return { issuer: this.issuer, clientId: this.clientId }
+  }
+
+  [inspect.custom](): string {
+    return `Provider ${this.issuer}`
   }
 
   /** A `fetch` with our limits, for one-off requests such as a preset's `identity`. */

@@ -1,5 +1,5 @@
 // What programs relied on in oauth2client's flows and helpers, where the flows' own tests do not say it: PKCE (PK-1, PK-3), scopes
-// and queries (HE-1 to HE-3), FW-3 and FW-7. Inverted: FW-3 (approval_prompt has no meaning any more), FW-7 (no scopes is a request
+// and queries (HE-1 to HE-3), FW-3, FW-7 and ID-2. Inverted: FW-3 (approval_prompt has no meaning any more), FW-7 (no scopes is a request
 // without scope, as RFC 6749 section 3.3 has it), HE-3 (what comes twice is refused, not only noticed).
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
@@ -17,14 +17,15 @@ const written = (query?: string) =>
   new Provider({ provider: endpoints(query), clientId: 'client', clientSecret: 'secret' })
 const paramsOf = (url: string) => Object.fromEntries(new URL(url).searchParams)
 
-async function answered() {
-  const { issuer, clientId, clientSecret, requests } = await startProvider()
+async function answered(scopes: readonly string[] = ['files.read']) {
+  const server = await startProvider()
+  const { issuer, clientId, clientSecret, requests } = server
   const provider = new Provider({ provider: { issuer }, clientId, clientSecret: clientSecret as string })
-  const { url, request } = await authorizationUrl(provider, { redirectUri, scopes: ['files.read'] })
+  const { url, request } = await authorizationUrl(provider, { redirectUri, scopes })
   const { headers } = await fetch(url, { redirect: 'manual' })
   const { searchParams } = new URL(headers.get('location') as string)
   const exchanges = () => requests.filter(({ endpoint }) => endpoint === 'token')
-  return { provider, request, query: searchParams, exchanges }
+  return { server, provider, request, query: searchParams, exchanges }
 }
 
 describe('PKCE', () => {
@@ -90,3 +91,22 @@ test.each(['code', 'state', 'iss'])(
     }
   },
 )
+
+describe('ID tokens of an exchange', () => {
+  test('ID-2 claims and text come along, verified', async () => {
+    const { provider, request, query } = await answered(['openid', 'email'])
+    const { claims, idToken } = await authorizationCodeGrant(provider, request, query.toString())
+    expect(claims).toMatchObject({ sub: 'sub-alice', email: 'alice@example.com', aud: provider.clientId })
+    expect(idToken?.split('.')).toHaveLength(3)
+  })
+
+  test.each(['not.a.token', 'a.b', '', 'e30.e30.e30'])(
+    'ID-2 %j is none: nothing of the answer is used',
+    async (id_token) => {
+      const { server, provider, request, query } = await answered(['openid'])
+      server.tokenAnswer = async (_params, defaults) => ({ body: { ...(await defaults()).body, id_token } })
+      const failing = authorizationCodeGrant(provider, request, query.toString())
+      await expect(failing).rejects.toMatchObject({ name: 'ProviderFailure', kind: 'unusable' })
+    },
+  )
+})

@@ -25,8 +25,7 @@ export async function obtain(provider: ScriptedProvider, scopes: readonly string
   const { headers } = await fetch(url, { redirect: 'manual' })
   const callback = new URL(headers.get('location') as string)
   const tokens = await authorizationCodeGrant(client, request, callback.search.slice(1))
-  const { sub: userId, email } = (tokens.claims ?? {}) as { sub?: string; email?: string }
-  return new Credentials({ ...tokens, issuer, clientId, userId, email })
+  return Credentials.fromTokenSet(client, tokens, request.scopes)
 }
 
 export function startManager(provider: ScriptedProvider, options: Partial<CredentialManagerOptions> = {}) {

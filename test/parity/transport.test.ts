@@ -1,7 +1,12 @@
 // What programs relied on in oauth2client's authorized HTTP client, case by case (TR-1 to TR-5); its retries are among the cases of
 // the credentials. Inverted, because the original was unsafe: TR-1 (nothing of the client is replaced, and the token goes to the
 // provider's origins only).
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { CredentialManager, Credentials } from '../../src/credentials/index.js'
+import { deviceAuthorization, deviceAuthorizationGrant, Provider } from '../../src/flows/index.js'
+import { memoryStore } from '../../src/storage/memory.js'
+import { startAuthorizationServer } from '../../src/testing/index.js'
+import { Browser } from '../helpers/browser.js'
 import { person, startProvider } from './person.js'
 
 const apiCalls = ({ requests }: { requests: { endpoint: string }[] }) =>
@@ -83,4 +88,42 @@ test('TR-4 around a fetch that wraps another one, everything still works, refres
   // The API, the provider (metadata or tokens), the API again.
   expect(seen.slice(0, 2)).toEqual(both(401))
   expect(seen.slice(-2)).toEqual(both(200))
+})
+
+test('TR-4 a wrapper around it works too', async () => {
+  const { alice, api, provider } = await person()
+  const outer = (input: string, init?: RequestInit) => alice.fetch(new Request(input, init))
+  expect((await outer(api, { headers: { 'x-mine': '1' } })).status).toBe(200)
+  expect(apiCalls(provider)).toHaveLength(1)
+})
+
+test('a device that was connected works on by itself: what the flow brought is refreshed from the store', async () => {
+  const server = await startAuthorizationServer({
+    scopes: { 'files.read': {} },
+    api: { '/files': { scope: 'files.read', body: [] } },
+  })
+  onTestFinished(() => server.close())
+  const { issuer, clientId, clientSecret } = server
+  const provider = new Provider({ provider: { issuer }, clientId, clientSecret })
+  const authorization = await deviceAuthorization(provider, { scopes: ['openid', 'files.read'] })
+  const tokens = await deviceAuthorizationGrant(provider, authorization, {
+    sleep: async () => {
+      const browser = new Browser()
+      const code = await browser.submit(await browser.goto(authorization.verificationUri), 0, {
+        user_code: authorization.userCode,
+      })
+      const signIn = await browser.submit(code)
+      await browser.submit(await browser.submit(signIn, 0, { username: 'alice', password: 'password' }))
+    },
+  })
+  const manager = new CredentialManager({ provider: { issuer }, clientId, clientSecret, storage: memoryStore() })
+  await (await manager.user('tv')).adopt(Credentials.fromTokenSet(provider, tokens, authorization.scopes))
+  await server.expireAccessTokens()
+  const user = await manager.user('tv')
+  expect((await user.fetch(`${issuer}/files`)).status).toBe(200)
+  expect(user.accounts()).toMatchObject([{ id: 'sub-alice', scopes: ['openid', 'files.read'] }])
+  expect(server.tokenRequests.map(({ grantType }) => grantType.split(':').at(-1))).toEqual([
+    'device_code',
+    'refresh_token',
+  ])
 })
