@@ -1,8 +1,11 @@
 /** Leaves a provider that is down alone for a while, and a refresh token that it keeps refusing. In memory, per process. */
 import type { FailureKind, ProviderFailure } from '../provider/failure.js'
 
-/** Failures in a row after which a provider is taken to be down. */
-const OUTAGES = 5
+/**
+ * Failures in a row after which a provider is taken to be down, and its `Retry-After` is more than a word to whoever asked. A
+ * few are no outage: people who try again a moment later are better served by trying.
+ */
+export const OUTAGES = 10
 /** Milliseconds of the first rest, doubled each time that it turns out to have been too short. */
 const SHORTEST_REST = 1_000
 /** Milliseconds. Also of what a provider may ask for: what it cannot know is how much depends on it. */
@@ -79,13 +82,12 @@ export class Backoff {
       return
     }
     this.#outages += 1
+    if (this.#outages < OUTAGES) return
     let ms = asked(failure)
     // Those that were under way when it began say nothing about how long it takes.
-    if (this.#outages >= OUTAGES && (first || !this.#rest)) {
-      ms = Math.max(
-        ms,
-        Math.min(SHORTEST_REST * 2 ** this.#level, LONGEST_REST / (1 + JITTER)) * (1 + Math.random() * JITTER),
-      )
+    if (first || !this.#rest) {
+      const rest = Math.min(SHORTEST_REST * 2 ** this.#level, LONGEST_REST / (1 + JITTER))
+      ms = Math.max(ms, rest * (1 + Math.random() * JITTER))
       this.#level += 1
     }
     if (ms > 0) this.#rest = { until: Math.max(this.#monotonic() + ms, this.#rest?.until ?? 0), failure }

@@ -95,6 +95,9 @@ export class Refresher {
         now: this.#provider.clock(),
         rejected: request.rejected,
         rotation: this.#provider.rotation,
+        grace: this.#provider.grace,
+        timeout: this.#provider.timeout,
+        ended: this.#attempts.hasEnded(account.attempt),
         age: snapshot.age ?? watched,
         watched,
       })

@@ -39,6 +39,7 @@ async function checkUser(client: Client, request: FastifyRequest, flow: PendingF
 async function accountFrom(client: Client, flow: PendingFlow, tokens: TokenSet): Promise<Account> {
   const { provider, clock } = client.options
   const identity = await identify(client, flow, tokens)
+  const claims = identity.claims || tokens.details ? { ...tokens.details, ...identity.claims } : undefined
   const granted = provider.scopes.granted(flow.scopes, tokens.scopes)
   // A valid ID token is what `openid` is about, whether or not the answer lists it.
   const scopes = tokens.claims ? provider.scopes.union(granted, ['openid']) : granted
@@ -46,7 +47,7 @@ async function accountFrom(client: Client, flow: PendingFlow, tokens: TokenSet):
     id: identity.id ?? randomUUID(),
     identified: identity.id !== undefined,
     ...(identity.email === undefined ? {} : { email: identity.email }),
-    ...(identity.claims ? { claims: identity.claims } : {}),
+    ...(claims ? { claims } : {}),
     ...(tokens.idToken && client.options.store ? { idToken: tokens.idToken } : {}),
     tokens: {
       accessToken: tokens.accessToken,

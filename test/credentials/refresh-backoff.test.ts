@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { OUTAGES } from '../../src/credentials/backoff.js'
 import { memoryStore } from '../../src/storage/memory.js'
 import { startApp, type TestApp, type TestAppOptions } from '../helpers/app.js'
 import { Browser, type Page } from '../helpers/browser.js'
@@ -78,10 +79,10 @@ describe('a provider that is down', () => {
     ['429', { status: 429, body: {} }, DOWN],
     ['a cut connection', { destroy: true }, DOWN],
     ['invalid_client', { status: 401, body: { error: 'invalid_client' } }, [500, 'FST_OAUTH2_CLIENT_REJECTED']],
-  ])('%s: after five times it is left alone, for longer and longer', async (_name, answer, code) => {
+  ])('%s: after ten times it is left alone, for longer and longer', async (_name, answer, code) => {
     const app = await signedIn()
     app.answer(answer)
-    for (let i = 1; i <= 5; i += 1) {
+    for (let i = 1; i <= OUTAGES; i += 1) {
       expect(codeOf(await app.ask())).toEqual(code)
       expect(app.refreshes()).toBe(i)
     }
@@ -92,10 +93,10 @@ describe('a provider that is down', () => {
         expect(codeOf(page)).toEqual(code)
         expect(retryAfter(page)).toBe(before ? 1 : seconds)
       }
-      expect(app.refreshes()).toBe(5 + i)
+      expect(app.refreshes()).toBe(OUTAGES + i)
       pass(1)
       expect(codeOf(await app.ask())).toEqual(code)
-      expect(app.refreshes()).toBe(6 + i)
+      expect(app.refreshes()).toBe(OUTAGES + 1 + i)
     }
   })
 
@@ -113,7 +114,7 @@ describe('a provider that is down', () => {
     })
     down = true
     for (let i = 0; i < 20; i += 1) expect(codeOf(await app.ask())).toEqual(DOWN)
-    expect(tries).toBe(5)
+    expect(tries).toBe(OUTAGES)
   })
 
   test('no metadata: the same', async () => {
@@ -127,14 +128,14 @@ describe('a provider that is down', () => {
     for (let i = 0; i < 20; i += 1) {
       expect(codeOf(await browser.xhr(`${url}/profile`))).toEqual(DOWN)
     }
-    expect(provider.count('discovery') - before).toBe(5)
+    expect(provider.count('discovery') - before).toBe(OUTAGES)
   })
 
   test('rests are of different lengths in different processes, and a minute at most', async () => {
     const app = await signedIn()
     vi.mocked(Math.random).mockReturnValue(0.999_999)
     app.answer({ status: 500, body: {} })
-    for (let i = 0; i < 5; i += 1) await app.ask()
+    for (let i = 0; i < OUTAGES; i += 1) await app.ask()
     for (const seconds of [2, 3, 5, 10, 20, 40, 60, 60]) {
       expect(retryAfter(await app.ask())).toBe(seconds)
       pass(seconds * SECOND)
@@ -147,7 +148,7 @@ describe('a provider that is down', () => {
     const bob = await signInBob(app)
     pass(HOUR)
     app.answer({ status: 500, body: {} })
-    for (let i = 0; i < 5; i += 1) await app.ask()
+    for (let i = 0; i < OUTAGES; i += 1) await app.ask()
     pass(SECOND)
     const hold = app.provider.hold('token', 'before')
     const first = app.ask()
@@ -158,17 +159,17 @@ describe('a provider that is down', () => {
     hold.release()
     expect((await first).status).toBe(200)
     expect((await app.ask(bob)).status).toBe(200)
-    expect(app.refreshes()).toBe(7)
+    expect(app.refreshes()).toBe(OUTAGES + 2)
   })
 
   test('a success starts the count again', async () => {
     const app = await signedIn()
     for (let round = 1; round <= 3; round += 1) {
       app.answer({ status: 500, body: {} })
-      for (let i = 0; i < 4; i += 1) expect(codeOf(await app.ask())).toEqual(DOWN)
+      for (let i = 0; i < OUTAGES - 1; i += 1) expect(codeOf(await app.ask())).toEqual(DOWN)
       app.answer(undefined)
       expect((await app.ask()).status).toBe(200)
-      expect(app.refreshes()).toBe(5 * round)
+      expect(app.refreshes()).toBe(OUTAGES * round)
       pass(HOUR)
     }
   })
@@ -178,7 +179,7 @@ describe('a provider that is down', () => {
     const bob = await signInBob(app)
     pass(HOUR)
     app.answer({ status: 500, body: {} })
-    for (let i = 0; i < 4; i += 1) await app.ask()
+    for (let i = 0; i < OUTAGES - 1; i += 1) await app.ask()
     const hold = app.provider.hold('token', 'before')
     const pages = [app.ask(), app.ask(bob)]
     await hold.arrived(2)
@@ -190,7 +191,7 @@ describe('a provider that is down', () => {
   test('credentials that work are used meanwhile', async () => {
     const app = await signedIn()
     app.answer({ status: 500, body: {} })
-    for (let i = 0; i < 6; i += 1) await app.ask()
+    for (let i = 0; i < OUTAGES + 1; i += 1) await app.ask()
     const bob = await signInBob(app)
     expect((await app.ask(bob)).status).toBe(200)
   })
@@ -200,12 +201,12 @@ describe('a provider that is down', () => {
     const bob = await signInBob(app)
     pass(HOUR)
     app.answer({ status: 500, body: {} })
-    for (let i = 0; i < 4; i += 1) await app.ask()
+    for (let i = 0; i < OUTAGES - 1; i += 1) await app.ask()
     app.answer({ status: 400, body: { error: 'invalid_grant' } })
     expect(codeOf(await app.ask(bob))).toEqual([401, 'FST_OAUTH2_CREDENTIALS_REQUIRED'])
     app.answer({ status: 500, body: {} })
-    for (let i = 0; i < 4; i += 1) await app.ask()
-    expect(app.refreshes()).toBe(9)
+    for (let i = 0; i < OUTAGES - 1; i += 1) await app.ask()
+    expect(app.refreshes()).toBe(2 * OUTAGES - 1)
   })
 })
 
@@ -217,13 +218,13 @@ describe('Retry-After', () => {
   ])('%i, %s s: nothing is sent for %i s', async (status, told, seconds) => {
     const app = await signedIn()
     app.answer({ status, headers: { 'retry-after': told }, body: {} })
-    // Whoever asked is told what the provider said.
-    expect(retryAfter(await app.ask())).toBe(Number(told))
+    // Whoever asked is told what the provider said; it is tried again all the same, until it is an outage.
+    for (let i = 0; i < OUTAGES; i += 1) expect(retryAfter(await app.ask())).toBe(Number(told))
     app.answer(undefined)
     expect(retryAfter(await app.ask())).toBe(seconds)
     pass(seconds * SECOND - 1)
     expect(codeOf(await app.ask())).toEqual(DOWN)
-    expect(app.refreshes()).toBe(1)
+    expect(app.refreshes()).toBe(OUTAGES)
     pass(1)
     expect((await app.ask()).status).toBe(200)
   })
@@ -285,7 +286,7 @@ describe('a refresh token that is refused, though not for good', () => {
   test('a new refresh token starts anew', async () => {
     const app = await signedIn()
     app.answer(refusal)
-    for (let i = 0; i < 5; i += 1) await app.ask()
+    for (let i = 0; i < OUTAGES; i += 1) await app.ask()
     expect(app.refreshes()).toBe(3)
     await app.browser.goto(`${app.url}/oauth2authorize?return_url=/profile`)
     pass(HOUR)

@@ -32,6 +32,8 @@ const RULES: Record<string, readonly string[]> = {
     'options',
     'request',
   ],
+  // People, machines and API clients of one provider: over what a token source is, and nothing that keeps tokens.
+  google: ['errors', 'credentials/authorized-fetch', 'credentials/credentials', 'provider/http', 'provider/scopes'],
   testing: ['errors', 'storage/storage'],
   cli: ['errors', 'keys', 'storage'],
 }
