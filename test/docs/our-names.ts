@@ -10,7 +10,7 @@ import { main } from '../../src/cli/main.js'
  */
 export async function namesOf(root: string, place: string): Promise<ReadonlySet<string>> {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  if (place === 'command') return new Set((await help()).match(/^ {2}\w+/gm)?.map((name) => name.trim()))
+  if (place === 'command') return commands()
   if (place === 'npm')
     return new Set(Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies, ...manifest.devDependencies }))
   if (place === manifest.name || place.startsWith('/')) {
@@ -48,16 +48,27 @@ function membersOf(src: string, name: string): Set<string> {
     const own = [...body.matchAll(/^ {2}(?:(?:declare|readonly|static|async|override|get) )*(\w+)\??[(:<]/gm)].map(
       ([, member]) => member as string,
     )
-    const inherited = parent && parent !== 'Error' ? membersOf(src, parent) : []
+    // Errors are made by a function; what all of them have is said where they are.
+    const inherited = parent && parent !== 'Error' && parent !== 'define' ? membersOf(src, parent) : []
     return new Set([...own, ...inherited])
   }
   throw new Error(`there is no class or interface ${name}`)
 }
 
-async function help(): Promise<string> {
+/** Commands, and each with its options: `migrate`, `migrate --print`. */
+async function commands(): Promise<Set<string>> {
+  const help = await said('--help')
+  const list = help.slice(help.indexOf('Commands:'), help.indexOf('Options:'))
+  const names = [...list.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name as string)
+  const options = names.map(async (name) =>
+    [...(await said(name, '--help')).matchAll(/--[\w-]+/g)].map(([flag]) => `${name} ${flag}`),
+  )
+  return new Set([...names, ...(await Promise.all(options)).flat()])
+}
+
+async function said(...args: string[]): Promise<string> {
   const chunks: string[] = []
   const out = { write: (chunk: string) => chunks.push(chunk), isTTY: false }
-  await main(['--help'], { stdout: out, stderr: out, env: {}, cwd: '/' })
-  const text = chunks.join('')
-  return text.slice(text.indexOf('Commands:'), text.indexOf('Options:'))
+  await main(args, { stdout: out, stderr: out, env: {}, cwd: '/' })
+  return chunks.join('')
 }

@@ -46,8 +46,9 @@ function fullNames(names: readonly string[], module: string): string[] {
 }
 
 function nameIn(code: string): string[] {
-  const command = /^oauth2client (\w+)/.exec(code)?.[1]
-  if (command) return [command]
+  // A command, and its options beside it: `login`, `login --device`.
+  const [, command, flags = ''] = /^oauth2client (\w+)((?: --[\w-]+)*)/.exec(code) ?? []
+  if (command) return [command, ...[...flags.matchAll(/--[\w-]+/g)].map(([flag]) => `${command} ${flag}`)]
   // Text and places are no names.
   if (/^['"[/]|^\{|^-/.test(code)) return []
   const name = /^(?:await )?([\w.-]+)/.exec(code)?.[1]?.split('.').at(-1)
