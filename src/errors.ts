@@ -37,13 +37,9 @@ const define = <Code extends string, Args extends unknown[] = []>(
   code: Code,
   statusCode: number,
   message: string,
+  base: unknown = OAuth2ClientError,
 ): ErrorClass<Code, Args> =>
-  createError(
-    `FST_OAUTH2_${code}`,
-    message,
-    statusCode,
-    OAuth2ClientError as unknown as ErrorConstructor,
-  ) as unknown as ErrorClass<Code, Args>
+  createError(`FST_OAUTH2_${code}`, message, statusCode, base as ErrorConstructor) as unknown as ErrorClass<Code, Args>
 
 // Set-up: thrown at registration, or when a guard is made.
 
@@ -114,6 +110,13 @@ export const KeyInUseError = define<'KEY_IN_USE', [kids: string, record: string]
   'Stored credentials were sealed with keys that are not in encryptionKeys: %s. Put them back at the end of encryptionKeys until nothing uses them. If a key is lost for good, delete "%s" from the store to start without what it sealed.',
 )
 
+/** Google credentials (a key file, application default credentials) cannot be found, read or used. */
+export const GoogleCredentialsError = define<'GOOGLE_CREDENTIALS', [problem: string]>(
+  'GOOGLE_CREDENTIALS',
+  500,
+  'Google credentials: %s',
+)
+
 // Answers of guards.
 
 /** Nobody is signed in, or what is stored can no longer be used. RFC 6750 section 3. */
@@ -164,6 +167,13 @@ export const StoreUnavailableError = define(
   'STORE_UNAVAILABLE',
   503,
   'Stored credentials cannot be reached at the moment. Try again shortly.',
+)
+/** A `StoreUnavailableError` of `keyringStore`: there is no keyring, or it stays locked. What the system said is its cause. */
+export const KeyringUnavailableError = define(
+  'KEYRING_UNAVAILABLE',
+  503,
+  'The keyring of this system cannot be reached, or is locked. Where there is none, as on servers and in containers, keep credentials in a file: fileStore({ path }) of fastify-oauth2client/storage/file.',
+  StoreUnavailableError,
 )
 /** Why a stored record cannot be read. Each has its own way on; docs/errors.md has a paragraph about each. */
 export type UnreadableReason = 'unknown_key' | 'misplaced' | 'damaged' | 'newer_version'

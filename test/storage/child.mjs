@@ -4,11 +4,12 @@ import { syncBuiltinESMExports } from 'node:module'
 import { pathToFileURL } from 'node:url'
 
 const [folder, task] = process.argv.slice(2)
-const { kind, path, action, count = 0 } = JSON.parse(task)
+const { kind, path, service, action, count = 0 } = JSON.parse(task)
 const load = (name) => import(pathToFileURL(`${folder}/src/storage/${name}.js`).href)
 
 async function open() {
   if (kind === 'file') return (await load('file')).fileStore({ path })
+  if (kind === 'keyring') return (await load('keyring')).keyringStore({ service, path })
   const [{ sqlStore }, { openSqlite }] = [await load('sql'), await load('sqlite')]
   return sqlStore({ db: await openSqlite({ path }), closeDb: true })
 }

@@ -9,8 +9,10 @@ const script = fileURLToPath(new URL('child.mjs', import.meta.url))
 
 /** What a child is told to do; see `child.mjs`. */
 export interface Task {
-  kind: 'file' | 'sqlite'
+  kind: 'file' | 'sqlite' | 'keyring'
   path: string
+  /** Of `keyring`. */
+  service?: string
   /** `increment`: that many times. `die`: before that many calls of the file system. `write`: until it is killed. */
   action: 'increment' | 'die' | 'write' | 'once'
   count?: number
@@ -24,7 +26,7 @@ export interface Children {
 }
 
 export async function compileForChildren(): Promise<Children> {
-  const compiled = await compileSources(['src/storage/file', 'src/storage/sql', 'src/storage/sqlite'])
+  const compiled = await compileSources(['file', 'keyring', 'sql', 'sqlite'].map((name) => `src/storage/${name}`))
   const start: Children['start'] = (task, user) =>
     compiled.start(script, task, user === undefined ? {} : { env: { CHILD_USER: String(user) } })
   return { start, run: (task, user) => ended(start(task, user)), remove: compiled.remove }
