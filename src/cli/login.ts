@@ -2,6 +2,7 @@
 import { createInterface } from 'node:readline'
 import type { Credentials } from '../credentials/credentials.js'
 import type { DeviceAuthorization } from '../flows/device-authorization.js'
+import { type AuthorizedUserClient, writeAuthorizedUserFile } from '../google/well-known-file.js'
 import { type AuthorizationOptions, wantedOf } from '../installed/authorization.js'
 import { runDeviceFlow } from '../installed/device.js'
 import { runLocalServerFlow } from '../installed/loopback.js'
@@ -28,10 +29,11 @@ Options:
   --browser                come back to a port of this machine, whether or not a browser can be seen
   --device                 show a code to enter on another device
   --no-browser             sign in elsewhere, and paste the address that the browser ends at
+  --adc                    write the credentials also where Google's libraries look for them (application default credentials)
   --port <number>          the port to come back to, where the provider insists on one. Default: any free one
   --login-hint <account>   who will sign in, for the provider's form
   --prompt <what>          consent, select_account, login: have the provider ask again
-  --timeout <seconds>      how long to wait for the person. Default: 300
+  --timeout <seconds>      how long to wait for the person. Default: 300, and for a code what the provider says
 ${TARGET_HELP}  --json                   { "user": ..., "account": ..., "email": ..., "scopes": [...], ... }
   -h, --help               this text
 `
@@ -46,6 +48,7 @@ export const login = defineCommand({
     browser: { type: 'boolean' },
     device: { type: 'boolean' },
     'no-browser': { type: 'boolean' },
+    adc: { type: 'boolean' },
     port: { type: 'string' },
     'login-hint': { type: 'string' },
     prompt: { type: 'string' },
@@ -62,6 +65,7 @@ export const login = defineCommand({
     const target = (await findTarget(values, io, true)) as Target
     return withTarget(target, async () => {
       const { manager, client } = target
+      const adcClient = values.adc ? clientForAdc(target) : undefined
       // What apps have sealed there must stay theirs to open: nothing is written with keys that they lack.
       await manager.registry?.check(manager.registration.keys)
       const stored = await userOf(target)
@@ -69,6 +73,8 @@ export const login = defineCommand({
       const options: AuthorizationOptions = {
         ...client,
         ...(await asked(provider, stored, values.scopes)),
+        // The file needs a refresh token of its own account, whatever is stored.
+        ...(adcClient ? { prompt: 'consent' } : {}),
         ...(values.prompt === undefined ? {} : { prompt: values.prompt }),
         ...(values['login-hint'] === undefined ? {} : { loginHint: values['login-hint'] }),
       }
@@ -77,6 +83,10 @@ export const login = defineCommand({
       await stored.adopt(credentials)
       await rememberLogin(io, target.name, remembered(target, credentials, io))
       tell(target, credentials, options, json, io)
+      if (adcClient) {
+        const file = await writeAuthorizedUserFile(undefined, credentials, adcClient)
+        io.stderr.write(`Google's libraries find it in ${file}\n`)
+      }
       if (!credentials.refreshToken && !stored.accounts().some(({ refreshable }) => refreshable)) {
         io.stderr.write('The provider granted no lasting access: log in again when the access token expires.\n')
       }
@@ -84,6 +94,17 @@ export const login = defineCommand({
     })
   },
 })
+
+/** @throws {UsageError} for a client that Google's libraries could do nothing with */
+function clientForAdc({ manager }: Target): AuthorizedUserClient {
+  const { clientId, clientSecret, options } = manager.registration.provider
+  // Of all providers, Google's is the one that is told by this parameter how lasting access is wanted.
+  if (options.offline?.params?.access_type !== 'offline') {
+    throw new UsageError('--adc is for Google: write --provider google, or the client_secrets.json of a Google client.')
+  }
+  if (!clientSecret) throw new UsageError('--adc writes the secret of the client too, and this one has none.')
+  return { clientId, clientSecret }
+}
 
 type Way = 'browser' | 'device' | 'paste'
 
@@ -116,7 +137,7 @@ interface Waiting {
   readonly timeout: number | undefined
 }
 
-async function sign(way: Way, options: AuthorizationOptions, { port, timeout = 300 }: Waiting, io: Io) {
+async function sign(way: Way, options: AuthorizationOptions, { port, timeout }: Waiting, io: Io) {
   const say = (text: string) => io.stderr.write(`${text}\n`)
   const ports = port === undefined ? {} : { ports: [port] }
   if (way === 'paste') {
@@ -139,16 +160,17 @@ async function sign(way: Way, options: AuthorizationOptions, { port, timeout = 3
     })
   }
   const visible = hasBrowser(io.env)
+  const seconds = timeout ?? 300
   return runLocalServerFlow({
     ...options,
     ...ports,
-    timeout: timeout * 1000,
+    timeout: seconds * 1000,
     openBrowser: visible,
     onUrl: (url) => {
       say(
         `${visible ? 'Your browser opens. If it does not, open' : 'Open'} this address on this machine:\n\n  ${url}\n`,
       )
-      say(`Waiting for you to sign in, for ${timeout} seconds at most ...`)
+      say(`Waiting for you to sign in, for ${seconds} seconds at most ...`)
     },
   })
 }

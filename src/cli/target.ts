@@ -87,15 +87,9 @@ export async function findTarget(values: Values, io: Io, create = false): Promis
     if (!create) return undefined
     throw new UsageError('which client? Write --client-secrets, or --client-id with --issuer or --provider.')
   }
-  const clientSecret = io.env.OAUTH2_CLIENT_SECRET || undefined
-  if (login.secretInEnv && !clientSecret) {
+  const client = optionsOf(login, io)
+  if (login.secretInEnv && !client.clientSecret) {
     throw new UsageError('this login took the client secret from OAUTH2_CLIENT_SECRET, which is not set now.')
-  }
-  const provider = providerOf(login)
-  const client: ClientOptions = {
-    ...definedOnly({ provider, clientId: login.clientId, clientSecretsFile: login.clientSecrets }),
-    // A file has its own.
-    ...(clientSecret && !login.clientSecrets ? { clientSecret } : {}),
   }
   const open = await openStore(login, io, create)
   if (!open) return undefined
@@ -150,7 +144,34 @@ export async function userOf({ manager, user, name }: Target): Promise<UserOAuth
   }
 }
 
-function providerOf({ provider, issuer }: Login): ProviderOptions | undefined {
+/** What the command line alone says about the client, complete or not. */
+export function clientOf(values: Values, io: Io): ClientOptions {
+  const path = values['client-secrets']
+  return optionsOf(
+    definedOnly({
+      clientSecrets: path === undefined ? undefined : resolve(io.cwd, path),
+      clientId: values['client-id'],
+      issuer: values.issuer,
+      provider: values.provider,
+    }),
+    io,
+  )
+}
+
+function optionsOf(login: Partial<Login>, { env }: Io): ClientOptions {
+  const clientSecret = env.OAUTH2_CLIENT_SECRET || undefined
+  return {
+    ...definedOnly({
+      provider: providerOf(login),
+      clientId: login.clientId,
+      clientSecretsFile: login.clientSecrets,
+      // A file has its own.
+      clientSecret: login.clientSecrets === undefined ? clientSecret : undefined,
+    }),
+  }
+}
+
+function providerOf({ provider, issuer }: Partial<Login>): ProviderOptions | undefined {
   if (provider === undefined) return issuer === undefined ? undefined : { issuer }
   const known = Object.entries(presets).filter(([, value]) => typeof value === 'function')
   const preset = known.find(([name]) => name === provider)?.[1] as

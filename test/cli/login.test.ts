@@ -277,6 +277,29 @@ describe('where it is kept', () => {
     expect(await run('token')).toMatchObject({ code: 0 })
   }, 60_000)
 
+  test('--adc writes the file that Google’s libraries read, and refuses clients that it would be of no use for', async () => {
+    await server.close()
+    const secret = 'a-canary-of-a-secret'
+    server = await startAuthorizationServer({ clients: [{ clientId: 'terminal', clientSecret: secret }] })
+    onTestFinished(() => server.close())
+    const more = { OAUTH2_CLIENT_SECRET: secret, CLOUDSDK_CONFIG: join(home, 'gcloud') }
+    const { code, stdout, stderr } = await login(['--adc'], {}, more)
+    expect(code).toBe(0)
+    const file = join(home, 'gcloud', 'application_default_credentials.json')
+    expect(stderr).toContain(`Google's libraries find it in ${file}\n`)
+    expect(stdout + stderr).not.toContain(secret)
+    expect(JSON.parse(await readFile(file, 'utf8'))).toEqual({
+      type: 'authorized_user',
+      client_id: 'terminal',
+      client_secret: secret,
+      refresh_token: expect.any(String),
+    })
+    if (process.platform !== 'win32') expect((await stat(file)).mode & 0o777).toBe(0o600)
+    const other = ['login', '--adc', '--client-id', 'terminal', '--issuer', server.issuer, '--name', 'other']
+    expect(await installed.run(other, { ...env, ...more })).toMatchObject({ code: 2 })
+    expect(await run('login', '--adc', ...who())).toMatchObject({ code: 2, stdout: '' })
+  }, 60_000)
+
   test('without a login, commands say what to run', async () => {
     for (const command of ['token', 'revoke']) {
       const { code, stderr } = await run(command)
