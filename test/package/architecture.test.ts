@@ -36,7 +36,17 @@ const RULES: Record<string, readonly string[]> = {
   google: ['errors', 'credentials/authorized-fetch', 'credentials/credentials', 'provider/http', 'provider/scopes'],
   installed: ['errors', 'provider', 'flows', 'registration/provider', 'credentials/credentials'],
   testing: ['errors', 'storage/storage'],
-  cli: ['errors', 'keys', 'storage', 'provider', 'flows', 'registration/provider', 'credentials', 'installed', 'google/well-known-file'],
+  cli: [
+    'errors',
+    'keys',
+    'storage',
+    'provider',
+    'flows',
+    'registration/provider',
+    'credentials',
+    'installed',
+    'google/well-known-file',
+  ],
 }
 
 /** The only ones that know Fastify. */
