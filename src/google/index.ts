@@ -10,5 +10,10 @@ export {
   type Signature,
   serviceAccountCredentials,
 } from './service-account.js'
-export { type GoogleAuthClient, type ToGoogleAuthOptions, toGoogleAuth } from './to-google-auth.js'
+export {
+  type GoogleAuthClient,
+  type GoogleAuthMethods,
+  type ToGoogleAuthOptions,
+  toGoogleAuth,
+} from './to-google-auth.js'
 export { type AuthorizedUserClient, wellKnownFile, writeAuthorizedUserFile } from './well-known-file.js'

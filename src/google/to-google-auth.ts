@@ -13,12 +13,18 @@ import { DEFAULT_UNIVERSE } from './credentials.js'
 import { requireLibrary } from './library.js'
 
 /** What API clients use of their `auth`, without the types of any version of `google-auth-library`. */
-export interface GoogleAuthClient {
+export interface GoogleAuthMethods {
   getAccessToken(): Promise<{ token?: string | null | undefined }>
   getRequestHeaders(url?: string | URL): Promise<Headers>
   getUniverseDomain(): Promise<string>
   request<T = unknown>(options: { url?: string | URL | undefined }): Promise<{ data: T; status: number }>
 }
+
+/**
+ * The type that every version of every API client takes as `auth`: they list classes with private members, of which no two
+ * versions fit each other, and `string`, for API keys. It is an object and no string.
+ */
+export type GoogleAuthClient = GoogleAuthMethods & string
 
 export interface ToGoogleAuthOptions<Auth extends object = object> {
   /** The project that is billed, sent as `x-goog-user-project`. Default: that of the credentials, if they have one. */
@@ -50,8 +56,8 @@ const REFUSED_FOR = 60_000
  * Refreshing, and keeping what a refresh brought, stays with the source.
  *
  * Make one for each person: `google.options({ auth })` would be everybody's. Needs `google-auth-library` 10 or 11, as
- * `googleapis` brings it since 150. Passed directly, the result has whatever type the API client asks for; kept in a variable
- * first, name it: `toGoogleAuth<OAuth2Client>(user)`, or hand in the class with `AuthClient`.
+ * `googleapis` brings it since 150. The result's type fits `auth` of every API client. Where exactly a class is wanted, name
+ * it, `toGoogleAuth<OAuth2Client>(user)`, or hand it in with `AuthClient`.
  *
  * @throws {MissingPeerError} without `google-auth-library`
  * @throws {OptionError} for something that is no source of tokens
