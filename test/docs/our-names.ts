@@ -40,14 +40,14 @@ function membersOf(src: string, name: string): Set<string> {
   for (const file of readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'))) {
     const text = readFileSync(join(src, file), 'utf8')
     const declaration = new RegExp(
-      `^export (?:class|interface) ${name}\\b(?: extends (\\w+))?.*?\\{$(.*?)^\\}`,
+      `^export (?:abstract )?(?:class|interface) ${name}\\b(?: extends (\\w+))?.*?\\{$(.*?)^\\}`,
       'ms',
     ).exec(text)
     if (!declaration) continue
     const [, parent, body] = declaration as unknown as [string, string | undefined, string]
-    const own = [...body.matchAll(/^ {2}(?:(?:declare|readonly|static|async|override|get) )*(\w+)\??[(:<]/gm)].map(
-      ([, member]) => member as string,
-    )
+    const own = [
+      ...body.matchAll(/^ {2}(?:(?:declare|readonly|static|abstract|async|override|get) )*(\w+)\??[(:<]/gm),
+    ].map(([, member]) => member as string)
     // Errors are made by a function; what all of them have is said where they are.
     const inherited = parent && parent !== 'Error' && parent !== 'define' ? membersOf(src, parent) : []
     return new Set([...own, ...inherited])

@@ -92,7 +92,7 @@ const ROWS: readonly Row[] = [
     tests: { 'parity/storages': ['ST-1', 'ST-2', 'ST-3', 'ST-6', 'ST-7', 'ST-8', 'ST-9', 'ST-10'] },
   },
   { could: 'dictionary_storage: any mapping', here: 'memoryStore', tests: { 'parity/storages': ['ST-4'] } },
-  { could: 'keyring_storage: the keyring of the system', here: 'keyringStore', tests: {}, pending: ['ST-5'] },
+  { could: 'keyring_storage: the keyring of the system', here: 'keyringStore', tests: { 'storage/keyring': ['ST-5'] } },
   {
     could: 'sqlalchemy and DjangoORMStorage: the database of the app',
     here: 'sqlStore',
@@ -117,8 +117,7 @@ const ROWS: readonly Row[] = [
   {
     could: 'service_account, AssertionCredentials: key files, scopes, delegation, claims, signatures',
     here: 'serviceAccountCredentials, jwtBearerGrant',
-    tests: { 'flows/machine-grants': ['SA-4'] },
-    pending: cases('SA', 6, { without: [4] }),
+    tests: { 'google/service-account': cases('SA', 6), 'flows/machine-grants': ['SA-4'] },
   },
   {
     could: 'GoogleCredentials: application default credentials, and the file that gcloud reads',
