@@ -36,7 +36,17 @@ const RULES: Record<string, readonly string[]> = {
   // People, machines and API clients of one provider: over what a token source is, and nothing that keeps tokens.
   google: ['errors', 'credentials/authorized-fetch', 'credentials/credentials', 'provider/http', 'provider/scopes'],
   testing: ['errors', 'storage/storage'],
-  cli: ['errors', 'keys', 'storage', 'provider', 'flows', 'registration/provider', 'credentials', 'installed', 'google/well-known-file'],
+  cli: [
+    'errors',
+    'keys',
+    'storage',
+    'provider',
+    'flows',
+    'registration/provider',
+    'credentials',
+    'installed',
+    'google/well-known-file',
+  ],
 }
 
 /** The only ones that know Fastify. */
