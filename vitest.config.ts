@@ -13,6 +13,7 @@ export default defineConfig({
       { find: /^fastify-oauth2client\/credentials$/, replacement: src('credentials/index.ts') },
       { find: /^fastify-oauth2client\/storage\/(.+)$/, replacement: src('storage/$1.ts') },
       { find: /^fastify-oauth2client\/google$/, replacement: src('google/index.ts') },
+      { find: /^fastify-oauth2client\/installed$/, replacement: src('installed/index.ts') },
       { find: /^fastify-oauth2client\/xsrf$/, replacement: src('xsrf/token.ts') },
       { find: /^fastify-oauth2client\/testing$/, replacement: src('testing/index.ts') },
     ],

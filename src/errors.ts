@@ -349,3 +349,18 @@ export class IdTokenInvalidError extends define<'ID_TOKEN_INVALID', [reason: str
     this.details = { reason }
   }
 }
+
+// Signing in from programs.
+
+/** No port on this machine could be listened on, for the browser to come back to. */
+export const LoopbackUnavailableError = define<'LOOPBACK_UNAVAILABLE', [what: string]>(
+  'LOOPBACK_UNAVAILABLE',
+  500,
+  'Nothing can be listened on for the browser to come back to: %s. Leave out "ports" for any free port, or sign in without a local server.',
+)
+/** Nobody completed the authorization in time. */
+export const AuthorizationTimeoutError = define(
+  'AUTHORIZATION_TIMEOUT',
+  408,
+  'Nobody completed the authorization in time. Start again.',
+)

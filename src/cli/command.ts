@@ -15,6 +15,8 @@ export interface Output {
 export interface Io {
   readonly stdout: Output
   readonly stderr: Output
+  /** Read by commands that a person answers. */
+  readonly stdin?: NodeJS.ReadableStream & { readonly isTTY?: boolean | undefined }
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
 }
@@ -96,8 +98,24 @@ function describe(error: unknown): string {
   let text = error instanceof Error ? error.message : String(error)
   // A host name with several addresses, none of which answers: Node says so in the parts only.
   if (error instanceof AggregateError && text === '') text = error.errors.map((part) => part.message).join('; ')
-  if (error instanceof OAuth2ClientError) text += ` (${error.code})`
+  if (error instanceof OAuth2ClientError) text += ` (${error.code})${TELLING.has(error.code) ? causes(error) : ''}`
   return (text || codeOf(error) || 'failed').replace(/\s*\n\s*/g, ' ').replace(/\/\/\S*@/g, '//***@')
+}
+
+/** Errors whose message is made for people on a web page; whoever is at a terminal is the one to see the cause. */
+const TELLING = new Set([
+  'FST_OAUTH2_STORE_UNAVAILABLE',
+  'FST_OAUTH2_PROVIDER_UNAVAILABLE',
+  'FST_OAUTH2_CREDENTIALS_UNREADABLE',
+  'FST_OAUTH2_CREDENTIALS_REQUIRED',
+  'FST_OAUTH2_INSUFFICIENT_SCOPE',
+  'FST_OAUTH2_CLIENT_REJECTED',
+  'FST_OAUTH2_EXCHANGE_FAILED',
+])
+
+function causes({ cause }: Error): string {
+  if (!(cause instanceof Error)) return ''
+  return `: ${cause.message || codeOf(cause) || cause.name}${causes(cause)}`
 }
 
 function codeOf(error: unknown): string {

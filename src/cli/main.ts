@@ -1,10 +1,15 @@
 /** `oauth2client <command>`: finds the command and runs it. Called by `cli/bin`, and by tests with streams of their own. */
 import { readFile } from 'node:fs/promises'
 import { type Command, type Io, OK, report, UsageError } from './command.js'
+import { doctor } from './doctor.js'
 import { keygen } from './keygen.js'
+import { list } from './list.js'
+import { login } from './login.js'
 import { migrate } from './migrate.js'
+import { revoke } from './revoke.js'
+import { token } from './token.js'
 
-const COMMANDS: readonly Command[] = [keygen, migrate]
+const COMMANDS: readonly Command[] = [login, token, list, revoke, keygen, migrate, doctor]
 
 const width = Math.max(...COMMANDS.map(({ name }) => name.length))
 const HELP = `Usage: oauth2client <command> [options]

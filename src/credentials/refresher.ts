@@ -18,10 +18,11 @@ import { Attempts } from './attempts.js'
 import { Backoff, type Turn } from './backoff.js'
 import { type CommitOptions, commit } from './commit.js'
 import { type Lease, takeLease } from './lease.js'
-import { type Account, accountOf, withAccount } from './record.js'
+import { type Account, accountOf, type CredentialRecord, withAccount } from './record.js'
 import {
   ABANDONED_AFTER,
   CLAIM_LIFETIME,
+  type Claim,
   claim,
   claimStands,
   decideRefresh,
@@ -87,9 +88,10 @@ export class Refresher {
     const patience = this.#provider.timeout + CLAIM_LIFETIME
     for (;;) {
       const snapshot = await vault.read()
-      const account = accountOf(snapshot?.record, accountId)
-      if (!snapshot || !account) throw new CredentialsRequiredError()
+      const found = accountOf(snapshot?.record, accountId)
+      if (!snapshot || !found) throw new CredentialsRequiredError()
       this.#options.check(snapshot)
+      const account = this.#attempts.withoutUnsent(found)
       const watched = this.#attempts.watched(account.attempt)
       const decision = decideRefresh(account, {
         now: this.#provider.clock(),
@@ -163,7 +165,7 @@ export class Refresher {
     const startedAt = this.#monotonic()
     const claimedRecord = withAccount(record, account)
     // A session has no compare-and-set: there, one flight a process is all that can be promised.
-    const written = vault.journaled ? await vault.write(claimedRecord, generation) : generation
+    const written = vault.journaled ? await this.#write(vault, claimedRecord, generation, account) : generation
     if (written === false) return undefined
     const claimed = { record: claimedRecord, generation: written }
     if (!claimStands(startedAt, this.#monotonic())) {
@@ -175,7 +177,7 @@ export class Refresher {
     const outcome = outcomeOf(answer, account, this.#provider.rotation)
     if (outcome.kind === 'in_doubt') {
       // The attempt stays in the record as a warning to everybody.
-      this.#attempts.end(account.attempt)
+      this.#attempts.end(account.attempt, 'unanswered')
       throw answerTo(failure)
     }
     // A session holds no attempt that would have to go.
@@ -185,6 +187,20 @@ export class Refresher {
     if (outcome.kind === 'dead') throw new CredentialsRequiredError({ cause: failure })
     if (outcome.kind === 'tokens') return snapshot
     throw answerTo(failure)
+  }
+
+  async #write(
+    vault: Vault,
+    record: CredentialRecord,
+    generation: number,
+    { attempt }: Claim,
+  ): Promise<number | false> {
+    try {
+      return await vault.write(record, generation)
+    } catch (error) {
+      this.#attempts.end(attempt, 'unsent')
+      throw error
+    }
   }
 
   async #send(vault: Vault, account: Account): Promise<{ answer: RefreshAnswer; failure?: ProviderFailure }> {

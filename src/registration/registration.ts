@@ -5,16 +5,16 @@
 import { inspect } from 'node:util'
 import { OptionError } from '../errors.js'
 import type { CredentialsChanged } from '../events.js'
-import { type ClientSecrets, loadClientSecrets } from '../flows/client-secrets.js'
+import type { ClientSecrets } from '../flows/client-secrets.js'
 import type { KeyRing } from '../keys/key-ring.js'
 import type { Fetch } from '../provider/http.js'
 import type { ProviderOptions } from '../provider/preset.js'
-import { google, isGoogleEndpoint } from '../provider/presets/google.js'
-import { type ClientAuthentication, Provider } from '../provider/provider.js'
+import type { ClientAuthentication, Provider } from '../provider/provider.js'
 import type { CredentialStore } from '../storage/storage.js'
-import { type Kind, milliseconds, numberOf } from './checks.js'
+import { type Kind, numberOf } from './checks.js'
 import { resolveKeys } from './keys.js'
 import { resolveOrigins } from './origins.js'
+import { resolveProvider } from './provider.js'
 
 /** Options that say who we are and where credentials are kept. `…Expiry` and `…Age` are seconds, `timeout` is milliseconds. */
 export interface RegistrationOptions {
@@ -101,33 +101,16 @@ export class Registration {
     this.name = raw.name ?? 'oauth2'
     if (!/^[A-Za-z_$][\w$]*$/.test(this.name))
       throw new OptionError('name', 'must be a JavaScript identifier, such as "github".')
-    const secrets = raw.clientSecretsFile === undefined ? undefined : loadClientSecrets(raw.clientSecretsFile)
-    const clientId = raw.clientId ?? secrets?.clientId
-    if (!clientId) throw new OptionError('clientId', 'is required: set it, or set clientSecretsFile.')
-    // A secret belongs to one id: that of the file is of no use with another id.
-    const clientSecret =
-      raw.clientSecret ??
-      (raw.clientId === undefined || raw.clientId === secrets?.clientId ? secrets?.clientSecret : undefined)
-    const provider = raw.provider ?? (secrets && providerFrom(secrets))
-    if (!provider)
-      throw new OptionError('provider', 'is required: a preset such as google(), or { issuer: "https://..." }.')
-    this.clientSecrets = secrets
-    this.provider = new Provider({
-      provider,
-      clientId,
-      clientSecret,
-      clientAuthentication: raw.clientAuthentication,
-      fetch: raw.fetch,
-      timeout: milliseconds('timeout', raw.timeout),
-      clock: raw.clock,
-    })
+    const { provider, clientSecrets } = resolveProvider(raw, raw.timeout)
+    this.clientSecrets = clientSecrets
+    this.provider = provider
     this.clock = this.provider.clock
     this.store = resolveStore(raw.storage)
-    const { keys, sessionKeys, temporaryKeys } = resolveKeys(raw, clientSecret)
+    const { keys, sessionKeys, temporaryKeys } = resolveKeys(raw, provider.clientSecret)
     this.keys = keys
     this.sessionKeys = sessionKeys
     this.temporaryKeys = temporaryKeys
-    this.allowedOrigins = resolveOrigins(raw.allowedOrigins, provider)
+    this.allowedOrigins = resolveOrigins(raw.allowedOrigins, provider.options)
     this.onCredentialsChanged = raw.onCredentialsChanged
     this.refreshBeforeExpiry = numberOf('refreshBeforeExpiry', raw.refreshBeforeExpiry, 0) ?? 60
     this.backgroundRefresh = raw.backgroundRefresh ?? true
@@ -138,20 +121,6 @@ export class Registration {
   /** It hangs on what apps print now and then; keys and the client's secret are in here. */
   [inspect.custom](): string {
     return `Registration ${this.name}`
-  }
-}
-
-function providerFrom({ authUri, tokenUri, raw }: ClientSecrets): ProviderOptions {
-  if (isGoogleEndpoint(authUri) && isGoogleEndpoint(tokenUri)) return google()
-  const optional = ['jwks_uri', 'userinfo_endpoint', 'revocation_endpoint', 'end_session_endpoint'] as const
-  return {
-    // The file has no place for an issuer; without one, the origin has to do, and no ID token is asked for.
-    issuer: typeof raw.issuer === 'string' ? raw.issuer : new URL(authUri).origin,
-    authorization_endpoint: authUri,
-    token_endpoint: tokenUri,
-    // Older files name it after their other endpoints.
-    ...(typeof raw.revoke_uri === 'string' ? { revocation_endpoint: raw.revoke_uri } : {}),
-    ...Object.fromEntries(optional.filter((name) => typeof raw[name] === 'string').map((name) => [name, raw[name]])),
   }
 }
 

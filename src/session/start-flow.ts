@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
 import { authorizationUrl } from '../flows/authorization-code.js'
+import { type OfflineAccess, offlineAccess } from '../flows/offline.js'
 import { causedElsewhere, forgetCause } from './cause.js'
 import type { PendingFlow } from './flow-cookie.js'
 import { checkSessionCookie, ensureBinding, isFreshBinding, readBinding } from './session.js'
@@ -38,7 +39,8 @@ export async function startFlow(
   const { provider } = options
   checkSessionCookie(request)
   const redirectUri = client.redirectUri(request)
-  const offline = await offlineAccess(client)
+  const offline: OfflineAccess =
+    options.offline === false ? { scopes: [] } : await offlineAccess(provider, options.scopes)
   const granted = options.includeGrantedScopes ? start.granted : []
   const scopes = provider.scopes.union(options.scopes, granted, start.needed, offline.scopes)
   const prompt = start.reconsent ? 'consent' : (start.prompt ?? options.authorizationParams.prompt ?? offline.prompt)
@@ -75,17 +77,4 @@ export async function startFlow(
   forgetCause(client, request, reply)
   reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
   return reply.redirect(url, 302)
-}
-
-/** How lasting access is asked for. OpenID Connect Core section 11 wants `prompt=consent` with `offline_access`. */
-async function offlineAccess({
-  options,
-}: Client): Promise<{ scopes: string[]; params?: Readonly<Record<string, string>>; prompt?: string }> {
-  if (options.offline === false) return { scopes: [] }
-  const { offline } = options.provider.options
-  if (offline)
-    return { scopes: offline.scope ? [offline.scope] : [], ...(offline.params ? { params: offline.params } : {}) }
-  const { scopes_supported: supported } = await options.provider.metadata()
-  const wanted = supported?.includes('offline_access') || options.scopes.includes('offline_access')
-  return wanted ? { scopes: ['offline_access'], prompt: 'consent' } : { scopes: [] }
 }

@@ -1,7 +1,7 @@
 /**
  * The package as an app has it: compiled, in a folder of its own, beside those packages only that the app has installed.
  */
-import { execFile } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process'
 import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -18,6 +18,8 @@ export interface Installed {
   add(name: string): Promise<void>
   /** Runs the binary as a process of its own, with no environment but this one. */
   run(args: readonly string[], env?: Record<string, string>): Promise<Ran>
+  /** The same without waiting for its end. Only pipes are where a terminal would be. */
+  start(args: readonly string[], env?: Record<string, string>): ChildProcessWithoutNullStreams
   remove(): Promise<void>
 }
 
@@ -47,12 +49,13 @@ export async function install(): Promise<Installed> {
   }
   for (const name of Object.keys(dependencies)) await link(name, join(folder, 'elsewhere/node_modules'))
 
+  const script = join(home, bin.oauth2client)
   return {
     app,
+    start: (args, env = {}) => spawn(process.execPath, ['--no-warnings', script, ...args], { cwd: app, env }),
     add: (name) => link(name, join(name in peerDependencies ? join(folder, 'elsewhere') : app, 'node_modules')),
     run: (args, env = {}) =>
       new Promise((resolve) => {
-        const script = join(home, bin.oauth2client)
         execFile(process.execPath, ['--no-warnings', script, ...args], { cwd: app, env }, (error, stdout, stderr) => {
           resolve({ code: error ? Number(error.code) : 0, stdout, stderr })
         })

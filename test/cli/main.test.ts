@@ -1,11 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { doctor } from '../../src/cli/doctor.js'
 import { keygen } from '../../src/cli/keygen.js'
+import { list } from '../../src/cli/list.js'
+import { login } from '../../src/cli/login.js'
 import { migrate } from '../../src/cli/migrate.js'
+import { revoke } from '../../src/cli/revoke.js'
+import { token } from '../../src/cli/token.js'
 import { run } from './run.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
-const COMMANDS = [keygen, migrate]
+const COMMANDS = [login, token, list, revoke, keygen, migrate, doctor]
 
 describe('oauth2client', () => {
   test.each(['--help', '-h'])('%s lists every command and goes to stdout', async (flag) => {

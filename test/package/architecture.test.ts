@@ -34,8 +34,19 @@ const RULES: Record<string, readonly string[]> = {
   ],
   // People, machines and API clients of one provider: over what a token source is, and nothing that keeps tokens.
   google: ['errors', 'credentials/authorized-fetch', 'credentials/credentials', 'provider/http', 'provider/scopes'],
+  installed: ['errors', 'provider', 'flows', 'registration/provider', 'credentials/credentials'],
   testing: ['errors', 'storage/storage'],
-  cli: ['errors', 'keys', 'storage'],
+  cli: [
+    'errors',
+    'keys',
+    'storage',
+    'provider',
+    'flows',
+    'registration/provider',
+    'credentials',
+    'installed',
+    'google/well-known-file',
+  ],
 }
 
 /** The only ones that know Fastify. */
