@@ -135,15 +135,13 @@ const ROWS: readonly Row[] = [
   {
     could: 'tools.run_flow: sign in from the command line',
     here: 'runLocalServerFlow, oauth2client login',
-    tests: {},
-    pending: cases('TL', 4),
+    tests: { 'installed/loopback': cases('TL', 4) },
     dropped: { 'TL-5': 'out-of-band redirects, which Google shut down' },
   },
   {
     could: 'google-auth-oauthlib: Flow and InstalledAppFlow',
     here: 'authorizationUrl, authorizationCodeGrant, runLocalServerFlow',
-    tests: { 'parity/flow': cases('GO', 6) },
-    pending: cases('IA', 8),
+    tests: { 'parity/flow': cases('GO', 6), 'installed/loopback': cases('IA', 8) },
   },
   {
     could: 'google-auth: credentials for a client of an API',
