@@ -67,12 +67,15 @@ export class Refresher {
   refresh(vault: Vault, accountId: string, request: RefreshRequest): Promise<Snapshot> {
     // Without a journal the flight is all that keeps two from sending: then even those who would not wait share it.
     const key = `${request.patient || !vault.journaled}\n${vault.id}\n${accountId}`
-    let flight = this.#flights.get(key)
-    if (!flight) {
-      // Bound to no request: a caller that goes away must not abort what was sent.
-      flight = this.#fly(vault, accountId, request).finally(() => this.#flights.delete(key))
-      this.#flights.set(key, flight)
+    const joined = this.#flights.get(key)
+    if (joined) {
+      const refused = ({ record }: Snapshot) => accountOf(record, accountId)?.tokens.accessToken === request.rejected
+      // What does for whoever began it may be the very token that this one was refused with.
+      return joined.then((snapshot) => (refused(snapshot) ? this.refresh(vault, accountId, request) : snapshot))
     }
+    // Bound to no request: a caller that goes away must not abort what was sent.
+    const flight = this.#fly(vault, accountId, request).finally(() => this.#flights.delete(key))
+    this.#flights.set(key, flight)
     return flight
   }
 
