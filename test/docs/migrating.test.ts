@@ -11,26 +11,11 @@ const guide = readFileSync(join(root, 'docs/migrating-from-oauth2client.md'), 'u
 const rows = rowsOf(guide)
 const theirs: Record<string, string[]> = JSON.parse(readFileSync(join(root, 'test/fixtures/python/names.json'), 'utf8'))
 
-/** What the guide promises before it is there. What is there by now has to be taken off this list. */
-const PENDING: Readonly<Record<string, readonly string[]>> = {
-  '/installed': ['runLocalServerFlow', 'runDeviceFlow'],
-  command: ['login', 'login --adc', 'login --no-browser', 'login --port', 'token'],
-}
-
 const PLACES = new Map([
   ['request.oauth2', 'RequestOAuth2'],
   ['fastify.oauth2', 'OAuth2Client'],
   ['option', 'OAuth2ClientOptions'],
 ])
-
-/** What a place has; of one that is pending as a whole, nothing. */
-async function namesIn(place: string): Promise<ReadonlySet<string>> {
-  const pending = PENDING[place]
-  return namesOf(root, PLACES.get(place) ?? place).catch((error) => {
-    if (pending) return new Set<string>()
-    throw error
-  })
-}
 
 describe('names of Python', () => {
   const all = new Set(Object.entries(theirs).flatMap(([module, names]) => names.map((name) => `${module}.${name}`)))
@@ -65,36 +50,21 @@ describe('our names', () => {
     expect(row.ours.length, 'a place, and no name in it').toBeGreaterThan(0)
     const there = new Set<string>()
     for (const place of row.places) {
-      for (const name of await namesIn(place)) there.add(name)
-      for (const name of PENDING[place] ?? []) there.add(name)
+      for (const name of await namesOf(root, PLACES.get(place) ?? place)) there.add(name)
     }
     expect(
       row.ours.filter((name) => !there.has(name)),
       `not in ${row.places.join(', ')}`,
     ).toEqual([])
   })
-
-  test('what was pending and is there now is not pending', async () => {
-    for (const [place, names] of Object.entries(PENDING)) {
-      const there = await namesIn(place)
-      expect(
-        names.filter((name) => there.has(name)),
-        `take them off the list: ${place}`,
-      ).toEqual([])
-    }
-  })
 })
 
-test('code that waits for something pending is compiled as soon as that is there', () => {
-  // Other fences than ```ts are not compiled with the docs.
-  const waiting = [...guide.matchAll(/^```typescript\n(.*?)^```/gms)].map((match) => match[1] as string)
-  const pending = Object.values(PENDING).flat()
-  for (const code of waiting) {
-    expect(
-      pending.some((name) => new RegExp(`\\b${name}\\b`).test(code)),
-      `make it \`\`\`ts:\n${code}`,
-    ).toBe(true)
-  }
+test('code of ours is compiled with the other docs, under a name of its own', () => {
+  const fences = [...guide.matchAll(/^```(\w+)\n(.*)$/gm)].map(([, language, first]) => [language, first] as const)
+  expect(new Set(fences.map(([language]) => language))).toEqual(new Set(['python', 'ts']))
+  const ours = fences.filter(([language]) => language === 'ts').map(([, first]) => first)
+  for (const first of ours) expect(first).toMatch(/^\/\/ (from|import)-[\w-]+\.ts$/)
+  expect(new Set(ours).size).toBe(ours.length)
 })
 
 test('links lead somewhere', () => {

@@ -1,11 +1,18 @@
 // What programs relied on in oauth2client's flows and helpers, where the flows' own tests do not say it: PKCE (PK-1, PK-3), scopes
-// and queries (HE-1 to HE-3), FW-3, FW-7 and ID-2. Inverted: FW-3 (approval_prompt has no meaning any more), FW-7 (no scopes is a request
+// and queries (HE-1 to HE-3), FW-3, FW-7 and ID-2; and
+// in Flow of google-auth-oauthlib (GO-1 to GO-6). Inverted: FW-3 (approval_prompt has no meaning any more), FW-7 (no scopes is a request
 // without scope, as RFC 6749 section 3.3 has it), HE-3 (what comes twice is refused, not only noticed).
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { parseScopes } from '../../src/credentials/index.js'
-import { authorizationCodeGrant, authorizationUrl, Provider } from '../../src/flows/index.js'
-import { startProvider } from './person.js'
+import {
+  type AuthorizationRequest,
+  authorizationCodeGrant,
+  authorizationUrl,
+  Provider,
+  parseClientSecrets,
+} from '../../src/flows/index.js'
+import { HOUR, obtain, startManager, startProvider } from './person.js'
 
 const redirectUri = 'http://localhost/callback'
 const endpoints = (query = '') => ({
@@ -109,4 +116,75 @@ describe('ID tokens of an exchange', () => {
       await expect(failing).rejects.toMatchObject({ name: 'ProviderFailure', kind: 'unusable' })
     },
   )
+})
+
+describe('Flow of google-auth-oauthlib', () => {
+  test.each(['web', 'installed'] as const)(
+    'GO-1 a file of type %s; the redirect URI is the same text in both steps',
+    async (type) => {
+      const endpoints = { auth_uri: 'https://issuer.example/authorize', token_uri: 'https://issuer.example/token' }
+      const section = {
+        client_id: 'client',
+        client_secret: 'secret',
+        redirect_uris: ['http://localhost'],
+        ...endpoints,
+      }
+      expect(parseClientSecrets(JSON.stringify({ [type]: section }))).toMatchObject({ type, clientId: 'client' })
+      for (const redirectUri of ['http://localhost', 'http://localhost/', 'http://localhost:80/a%20b']) {
+        const { url, request } = await authorizationUrl(written(), { redirectUri })
+        expect([paramsOf(url).redirect_uri, request.redirectUri]).toEqual([redirectUri, redirectUri])
+      }
+    },
+  )
+
+  test('GO-1 a file of neither type', () => {
+    const code = 'FST_OAUTH2_CLIENT_SECRETS_INVALID'
+    expect(() => parseClientSecrets('{"desktop":{}}')).toThrow(expect.objectContaining({ code }))
+  })
+
+  test('GO-2 the URL asks for scopes with a challenge, and for what else is wanted', async () => {
+    const params = { access_type: 'offline' }
+    const { url } = await authorizationUrl(written(), { redirectUri, scopes: ['a', 'b'], prompt: 'consent', params })
+    expect(paramsOf(url)).toMatchObject({
+      scope: 'a b',
+      code_challenge: expect.stringMatching(/^[\w-]{43}$/),
+      code_challenge_method: 'S256',
+      access_type: 'offline',
+      prompt: 'consent',
+    })
+  })
+
+  test('GO-3 GO-4 the verifier is in the request that is remembered, and goes with code and secret', async () => {
+    const { server, provider, request, query, exchanges } = await answered()
+    const remembered: AuthorizationRequest = JSON.parse(JSON.stringify(request))
+    await authorizationCodeGrant(provider, remembered, query.toString())
+    const sent = {
+      code: query.get('code'),
+      code_verifier: request.codeVerifier,
+      client_secret: server.clientSecret,
+      redirect_uri: redirectUri,
+    }
+    expect(exchanges().map(({ params }) => params)).toEqual([expect.objectContaining(sent)])
+  })
+
+  test('GO-5 tokens, when they expire, and what was granted, which is not what was asked for', async () => {
+    const { server, provider, request, query } = await answered(['openid', 'files.read'])
+    server.tokenAnswer = async (_params, defaults) => ({ body: { ...(await defaults()).body, scope: 'openid' } })
+    const tokens = await authorizationCodeGrant(provider, request, query.toString())
+    expect(tokens).toMatchObject({
+      accessToken: expect.stringContaining('at-'),
+      refreshToken: expect.stringContaining('rt-'),
+      idToken: expect.any(String),
+      scopes: ['openid'],
+    })
+    expect(Math.abs((tokens.expiresAt as number) - Date.now() - HOUR)).toBeLessThan(60_000)
+  })
+
+  test('GO-6 a session that calls the API with them', async () => {
+    const provider = await startProvider()
+    const alice = await startManager(provider).user('alice')
+    await alice.adopt(await obtain(provider))
+    const response = await alice.fetch(`${provider.issuer}/api/files`)
+    expect(await response.json()).toMatchObject({ ok: true, sub: 'sub-alice' })
+  })
 })
