@@ -1,16 +1,11 @@
 /** `oauth2client login`: a person signs in, and what they granted is stored for later commands and for apps. */
-import { createInterface } from 'node:readline'
 import type { Credentials } from '../credentials/credentials.js'
-import type { DeviceAuthorization } from '../flows/device-authorization.js'
 import { type AuthorizedUserClient, writeAuthorizedUserFile } from '../google/well-known-file.js'
 import { type AuthorizationOptions, wantedOf } from '../installed/authorization.js'
-import { runDeviceFlow } from '../installed/device.js'
-import { runLocalServerFlow } from '../installed/loopback.js'
-import { runPasteFlow } from '../installed/paste.js'
 import type { Provider } from '../provider/provider.js'
-import { hasBrowser } from './browser.js'
 import { defineCommand, type Io, OK, UsageError } from './command.js'
 import { rememberLogin } from './places.js'
+import { bestWay, sign } from './sign-in.js'
 import { findTarget, TARGET_HELP, TARGET_OPTIONS, type Target, userOf, withTarget } from './target.js'
 
 const HELP = `Usage: oauth2client login --client-secrets <file> [--scopes <scopes>] [options]
@@ -106,14 +101,6 @@ function clientForAdc({ manager }: Target): AuthorizedUserClient {
   return { clientId, clientSecret }
 }
 
-type Way = 'browser' | 'device' | 'paste'
-
-async function bestWay(provider: Provider, io: Io): Promise<Way> {
-  if (hasBrowser(io.env)) return 'browser'
-  if ((await provider.metadata()).device_authorization_endpoint !== undefined) return 'device'
-  return io.stdin?.isTTY ? 'paste' : 'browser'
-}
-
 /** What to ask for: everything that was granted before too, so that a login for more does not end with less. */
 async function asked(
   provider: Provider,
@@ -129,73 +116,6 @@ async function asked(
     ...(again ? { prompt: 'consent' } : {}),
     ...(incrementalParams ? { authorizationParams: incrementalParams } : {}),
   }
-}
-
-interface Waiting {
-  readonly port: number | undefined
-  /** Seconds. */
-  readonly timeout: number | undefined
-}
-
-async function sign(way: Way, options: AuthorizationOptions, { port, timeout }: Waiting, io: Io) {
-  const say = (text: string) => io.stderr.write(`${text}\n`)
-  const ports = port === undefined ? {} : { ports: [port] }
-  if (way === 'paste') {
-    return runPasteFlow({
-      ...options,
-      ...ports,
-      ask: (url) => {
-        say(`Open this address in any browser and sign in:\n\n  ${url}\n`)
-        say('It ends at a page that cannot be loaded. Copy the address of that page and paste it here:')
-        return readLine(io)
-      },
-    })
-  }
-  if (way === 'device') {
-    const { prompt: _prompt, loginHint: _hint, authorizationParams: _params, ...rest } = options
-    return runDeviceFlow({
-      ...rest,
-      signal: AbortSignal.timeout(timeout * 1000),
-      onCode: (code) => say(deviceText(code)),
-    })
-  }
-  const visible = hasBrowser(io.env)
-  const seconds = timeout ?? 300
-  return runLocalServerFlow({
-    ...options,
-    ...ports,
-    timeout: seconds * 1000,
-    openBrowser: visible,
-    onUrl: (url) => {
-      say(
-        `${visible ? 'Your browser opens. If it does not, open' : 'Open'} this address on this machine:\n\n  ${url}\n`,
-      )
-      say(`Waiting for you to sign in, for ${seconds} seconds at most ...`)
-    },
-  })
-}
-
-function deviceText({ userCode, verificationUri, verificationUriComplete }: DeviceAuthorization): string {
-  const shortcut = verificationUriComplete ? `\nor open ${verificationUriComplete} and compare the code.` : ''
-  return `On any device, open ${verificationUri} and enter the code\n\n  ${userCode}\n${shortcut}\nWaiting for you to sign in ...`
-}
-
-function readLine({ stdin, stderr }: Io): Promise<string> {
-  if (!stdin) throw new UsageError('--no-browser reads the address from stdin.')
-  return new Promise((resolve, reject) => {
-    // As a terminal, because those cut off what is pasted after 1,024 or 4,096 characters otherwise.
-    const terminal = stdin.isTTY === true
-    const lines = createInterface({
-      input: stdin,
-      ...(terminal ? { output: stderr as unknown as NodeJS.WritableStream, terminal } : {}),
-    })
-    lines.once('line', (line) => {
-      resolve(line)
-      lines.close()
-    })
-    lines.once('SIGINT', () => lines.close())
-    lines.once('close', () => reject(new Error('nothing was pasted.')))
-  })
 }
 
 function remembered({ login, open, account: _account }: Target, credentials: Credentials, io: Io) {
