@@ -197,8 +197,23 @@ export class UserOAuth2 implements TokenSource {
 
   /** Makes the access token usable, or throws what a guard answers with. @internal */
   async ensureUsable(rejected?: string): Promise<void> {
-    if (!this.vault) throw new CredentialsRequiredError()
-    this.snapshot = await this.manager.keeper.usable(this.vault, this.snapshot, { account: this.accountId, rejected })
+    const { vault, accountId: account } = this
+    if (!vault) throw new CredentialsRequiredError()
+    try {
+      this.snapshot = await this.manager.keeper.usable(vault, this.snapshot, { account, rejected })
+    } catch (error) {
+      // What was loaded has just turned out to be over: nobody who asks again may be told otherwise.
+      if (error instanceof CredentialsRequiredError) await this.#look(vault)
+      throw error
+    }
+  }
+
+  async #look(vault: Vault): Promise<void> {
+    try {
+      this.snapshot = await this.manager.keeper.load(vault)
+    } catch {
+      // The answer is the same; what is shown beside it may be a moment old.
+    }
   }
 
   /** The account in question. @internal */

@@ -65,7 +65,7 @@ describe('an API that says 401', () => {
     provider.withdraw()
     await expect(alice.fetch(api)).rejects.toMatchObject(REQUIRED)
     const again = await manager.user('alice')
-    expect([again.hasCredentials(), again.credentials]).toEqual([false, null])
+    for (const user of [alice, again]) expect([user.hasCredentials(), user.credentials]).toEqual([false, null])
     expect(again.accounts()[0]).toMatchObject({ status: 'needs_reauthorization', reason: 'refused' })
   })
 
