@@ -7,7 +7,7 @@ import type { Credentials } from './credentials.js'
 import type { Keeper } from './keeper.js'
 import type { CredentialManager } from './manager.js'
 import { type Account, accountOf, type CredentialRecord, withAccount } from './record.js'
-import { isLive } from './refresh-state.js'
+import { isLive } from './refresh/state.js'
 import type { Vault } from './vault.js'
 
 /** What an authorization brought, before it meets what is stored. */

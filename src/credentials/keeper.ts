@@ -5,8 +5,8 @@ import type { CredentialsChange } from '../events.js'
 import type { RevocationOutcome } from '../flows/revocation.js'
 import type { Provider } from '../provider/provider.js'
 import { type Account, accountOf, type CredentialRecord, withhold } from './record.js'
-import { isLive } from './refresh-state.js'
-import { Refresher, type RefreshRequest } from './refresher.js'
+import { Refresher, type RefreshRequest } from './refresh/refresher.js'
+import { isLive } from './refresh/state.js'
 import type { Snapshot, Vault } from './vault.js'
 
 export interface KeeperOptions {

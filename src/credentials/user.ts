@@ -8,7 +8,7 @@ import { adoptCredentials, removeAccount } from './changes.js'
 import { type Credentials, credentialsOf } from './credentials.js'
 import type { CredentialManager } from './manager.js'
 import { type Account, accountOf, type Claims, type ReauthorizationReason } from './record.js'
-import { type AccountStatus, isLive, statusOf } from './refresh-state.js'
+import { type AccountStatus, isLive, statusOf } from './refresh/state.js'
 import type { Snapshot, Vault } from './vault.js'
 
 /** A connected account, without its secrets. */

@@ -4,7 +4,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
-import { unavailable } from '../credentials/refresher.js'
+import { unavailable } from '../credentials/refresh/refresher.js'
 import { AccountMismatchError, StateInvalidError } from '../errors.js'
 import { authorizationError } from '../flows/authorization-error.js'
 import { answerError, type Way } from '../guards/answer.js'

@@ -5,7 +5,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
 import type { Account } from '../credentials/record.js'
-import { unavailable } from '../credentials/refresher.js'
+import { unavailable } from '../credentials/refresh/refresher.js'
 import {
   AccessDeniedError,
   AccountMismatchError,

@@ -2,7 +2,7 @@
 import { type ChannelListener, subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { Burst } from '../../src/credentials/burst.js'
+import { Burst } from '../../src/credentials/upkeep/burst.js'
 import { publish } from '../../src/events.js'
 import {
   CredentialManager,

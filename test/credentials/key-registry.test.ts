@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { KeyRegistry } from '../../src/credentials/key-registry.js'
+import { KeyRegistry } from '../../src/credentials/upkeep/key-registry.js'
 import { RecordSealer, storeVault } from '../../src/credentials/vault.js'
 import { KeyRing } from '../../src/keys/key-ring.js'
 import { memoryStore } from '../../src/storage/memory.js'

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { OUTAGES } from '../../src/credentials/backoff.js'
+import { OUTAGES } from '../../src/credentials/refresh/backoff.js'
 import { memoryStore } from '../../src/storage/memory.js'
 import { startApp, type TestApp, type TestAppOptions } from '../helpers/app.js'
 import { Browser, type Page } from '../helpers/browser.js'

@@ -19,7 +19,7 @@ import {
   SECOND_LOOK_AFTER,
   type Settled,
   statusOf,
-} from '../../src/credentials/refresh-state.js'
+} from '../../src/credentials/refresh/state.js'
 
 const now = 1_800_000_000_000
 const attempt = { id: 'somebody', hash: 'of-the-token' }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { KeyRegistry } from '../../src/credentials/key-registry.js'
-import { resealIfNeeded } from '../../src/credentials/reseal.js'
+import { KeyRegistry } from '../../src/credentials/upkeep/key-registry.js'
+import { resealIfNeeded } from '../../src/credentials/upkeep/reseal.js'
 import { RecordSealer } from '../../src/credentials/vault.js'
 import { KeyRing, kidOf } from '../../src/keys/key-ring.js'
 import { memoryStore } from '../../src/storage/memory.js'

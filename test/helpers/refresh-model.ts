@@ -4,6 +4,7 @@
  */
 import { mergeGrant } from '../../src/credentials/changes.js'
 import type { Account } from '../../src/credentials/record.js'
+import { settle } from '../../src/credentials/refresh/account.js'
 import {
   afterLostWrite,
   type Claim,
@@ -14,8 +15,7 @@ import {
   type RefreshAnswer,
   receivedToken,
   type Settled,
-} from '../../src/credentials/refresh-state.js'
-import { settle } from '../../src/credentials/refreshed.js'
+} from '../../src/credentials/refresh/state.js'
 import { ScopeSet } from '../../src/provider/scopes.js'
 import type { Model } from './explore.js'
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { KeyRegistry } from '../../src/credentials/key-registry.js'
-import { type Resealed, resealIfNeeded } from '../../src/credentials/reseal.js'
+import { KeyRegistry } from '../../src/credentials/upkeep/key-registry.js'
+import { type Resealed, resealIfNeeded } from '../../src/credentials/upkeep/reseal.js'
 import { RecordSealer } from '../../src/credentials/vault.js'
 import { KeyRing, kidOf } from '../../src/keys/key-ring.js'
 import { startApp, type TestApp } from '../helpers/app.js'

@@ -1,5 +1,5 @@
 /** What this process knows of attempts beyond the record: since when it has seen them, and how its own went. */
-import type { Account, RefreshAttempt } from './record.js'
+import type { Account, RefreshAttempt } from '../record.js'
 
 const MAXIMUM = 10_000
 

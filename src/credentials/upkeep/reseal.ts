@@ -1,8 +1,8 @@
 /** Moves stored records to the first key of the ring, one at a time. Called by the sweep. */
-import { ClientMismatchError, CredentialsUnreadableError, type UnreadableReason } from '../errors.js'
-import { kidOf } from '../keys/key-ring.js'
-import type { CredentialStore } from '../storage/storage.js'
-import { type KeyRegistrar, type RecordSealer, reach } from './vault.js'
+import { ClientMismatchError, CredentialsUnreadableError, type UnreadableReason } from '../../errors.js'
+import { kidOf } from '../../keys/key-ring.js'
+import type { CredentialStore } from '../../storage/storage.js'
+import { type KeyRegistrar, type RecordSealer, reach } from '../vault.js'
 
 /** What became of a record. */
 export interface Resealed {

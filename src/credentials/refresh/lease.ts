@@ -2,8 +2,9 @@
  * A lease on an account while it is refreshed, where the store has any: whoever does not get it need not try. It saves
  * work and nothing else. What a lease says may be wrong, late or an error; the compare-and-set on the record decides.
  */
-import { hashToken } from './refresh-state.js'
-import type { Vault } from './vault.js'
+
+import type { Vault } from '../vault.js'
+import { hashToken } from './state.js'
 
 /** Milliseconds. Longer than a process is busy with anything else, and short enough to get over a crash. */
 const LEASE_FOR = 5_000

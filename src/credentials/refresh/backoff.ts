@@ -1,5 +1,5 @@
 /** Leaves a provider that is down alone for a while, and a refresh token that it keeps refusing. In memory, per process. */
-import type { FailureKind, ProviderFailure } from '../provider/failure.js'
+import type { FailureKind, ProviderFailure } from '../../provider/failure.js'
 
 /**
  * Failures in a row after which a provider is taken to be down, and its `Retry-After` is more than a word to whoever asked. A

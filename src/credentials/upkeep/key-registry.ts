@@ -8,10 +8,10 @@
  * Both are less than what they can do to the records themselves.
  */
 import { createHash } from 'node:crypto'
-import { KeyInUseError, StoreUnavailableError } from '../errors.js'
-import { isKeyId, type KeyRing } from '../keys/key-ring.js'
-import type { CredentialStore } from '../storage/storage.js'
-import { type KeyRegistrar, reach } from './vault.js'
+import { KeyInUseError, StoreUnavailableError } from '../../errors.js'
+import { isKeyId, type KeyRing } from '../../keys/key-ring.js'
+import type { CredentialStore } from '../../storage/storage.js'
+import { type KeyRegistrar, reach } from '../vault.js'
 
 export interface KeyRegistryOptions {
   /** One that can list its keys: where nobody can look, nobody can tell that a key is free again. */

@@ -1,5 +1,5 @@
 /**
- * Sends refresh tokens, each by one process only. See `refresh-state.ts` for when that is allowed; this file carries it
+ * Sends refresh tokens, each by one process only. See `state.ts` for when that is allowed; this file carries it
  * out: claim with compare-and-set, send, write down, and what to do when any of it fails.
  */
 import { randomUUID } from 'node:crypto'
@@ -9,16 +9,17 @@ import {
   ExchangeFailedError,
   type OAuth2ClientError,
   ProviderUnavailableError,
-} from '../errors.js'
-import { refreshTokenGrant } from '../flows/refresh-token.js'
-import { ProviderFailure } from '../provider/failure.js'
-import type { Exchange } from '../provider/http.js'
-import type { Provider } from '../provider/provider.js'
+} from '../../errors.js'
+import { refreshTokenGrant } from '../../flows/refresh-token.js'
+import { ProviderFailure } from '../../provider/failure.js'
+import type { Exchange } from '../../provider/http.js'
+import type { Provider } from '../../provider/provider.js'
+import { type Account, accountOf, type CredentialRecord, withAccount } from '../record.js'
+import type { Snapshot, Vault } from '../vault.js'
 import { Attempts } from './attempts.js'
 import { Backoff, type Turn } from './backoff.js'
 import { type CommitOptions, commit } from './commit.js'
 import { type Lease, takeLease } from './lease.js'
-import { type Account, accountOf, type CredentialRecord, withAccount } from './record.js'
 import {
   ABANDONED_AFTER,
   CLAIM_LIFETIME,
@@ -31,8 +32,7 @@ import {
   outcomeOf,
   type RefreshAnswer,
   type RefreshContext,
-} from './refresh-state.js'
-import type { Snapshot, Vault } from './vault.js'
+} from './state.js'
 
 export interface RefresherOptions extends CommitOptions {
   /** Checks a record that was read; throws when it is not ours to use. */

@@ -1,16 +1,16 @@
 /**
  * Every decision of a refresh, as pure functions over what is stored and what was answered. `refresher.ts` carries them
- * out, `refreshed.ts` says what the account looks like afterwards, and a test runs them through every interleaving of
+ * out, `account.ts` says what the account looks like afterwards, and a test runs them through every interleaving of
  * several processes.
  *
  * The record is its own journal. A process writes `attempt` with compare-and-set before it sends the refresh token, so at
  * most one process sends it while that one lives. What happens when it dies is decided here too.
  */
 import { createHash } from 'node:crypto'
-import { isWellFormedToken, type TokenSet } from '../flows/token-set.js'
-import type { FailureKind } from '../provider/failure.js'
-import type { RotationProfile } from '../provider/preset.js'
-import type { Account, ReauthorizationReason, RefreshAttempt } from './record.js'
+import { isWellFormedToken, type TokenSet } from '../../flows/token-set.js'
+import type { FailureKind } from '../../provider/failure.js'
+import type { RotationProfile } from '../../provider/preset.js'
+import type { Account, ReauthorizationReason, RefreshAttempt } from '../record.js'
 
 /** Milliseconds after which an attempt without result is taken for abandoned. */
 export const ABANDONED_AFTER = 30_000

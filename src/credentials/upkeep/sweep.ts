@@ -5,13 +5,13 @@ import {
   OAuth2ClientError,
   OptionError,
   StoreUnavailableError,
-} from '../errors.js'
-import { checkKnown, numberOf } from '../registration/checks.js'
-import type { CredentialStore } from '../storage/storage.js'
-import type { CredentialManager } from './manager.js'
+} from '../../errors.js'
+import { checkKnown, numberOf } from '../../registration/checks.js'
+import type { CredentialStore } from '../../storage/storage.js'
+import type { CredentialManager } from '../manager.js'
+import { reach, type Snapshot } from '../vault.js'
 import { PendingRevocations } from './pending-revocations.js'
 import { resealIfNeeded } from './reseal.js'
-import { reach, type Snapshot } from './vault.js'
 
 export interface SweepOptions {
   /**

@@ -1,10 +1,10 @@
 /** Deletes everything that is stored for a user, and ends the grants at the provider. */
-import { CredentialsUnreadableError } from '../errors.js'
-import type { RevocationOutcome } from '../flows/revocation.js'
-import { grantToken } from './changes.js'
-import type { CredentialManager } from './manager.js'
+import { CredentialsUnreadableError } from '../../errors.js'
+import type { RevocationOutcome } from '../../flows/revocation.js'
+import { grantToken } from '../changes.js'
+import type { CredentialManager } from '../manager.js'
+import type { Account } from '../record.js'
 import { PendingRevocations } from './pending-revocations.js'
-import type { Account } from './record.js'
 
 export interface DeleteUserOptions {
   /**

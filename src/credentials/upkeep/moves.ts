@@ -4,9 +4,9 @@
  */
 import { createHash } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
-import { StoreUnavailableError } from '../errors.js'
-import type { CredentialStore } from '../storage/storage.js'
-import { reach } from './vault.js'
+import { StoreUnavailableError } from '../../errors.js'
+import type { CredentialStore } from '../../storage/storage.js'
+import { reach } from '../vault.js'
 
 const MOVING = 'moving'
 const MOVED = 'moved'

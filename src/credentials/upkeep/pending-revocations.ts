@@ -3,11 +3,11 @@
  * deleted: a crash or an outage in between must not leave a grant alive that nobody knows of any more.
  */
 import { randomUUID } from 'node:crypto'
-import { type RevocationOutcome, revokeToken } from '../flows/revocation.js'
-import { unreadable } from '../keys/key-ring.js'
-import type { Registration } from '../registration/registration.js'
-import type { CredentialStore } from '../storage/storage.js'
-import { reach } from './vault.js'
+import { type RevocationOutcome, revokeToken } from '../../flows/revocation.js'
+import { unreadable } from '../../keys/key-ring.js'
+import type { Registration } from '../../registration/registration.js'
+import type { CredentialStore } from '../../storage/storage.js'
+import { reach } from '../vault.js'
 
 /** A grant that is to end. */
 export interface EndingGrant {

@@ -1,8 +1,8 @@
 /** What becomes of an account when its refresh token was used: pure functions for `refresher.ts`. */
-import type { TokenSet } from '../flows/token-set.js'
-import type { ScopeSet } from '../provider/scopes.js'
-import type { Account } from './record.js'
-import type { Claim, Settled } from './refresh-state.js'
+import type { TokenSet } from '../../flows/token-set.js'
+import type { ScopeSet } from '../../provider/scopes.js'
+import type { Account } from '../record.js'
+import type { Claim, Settled } from './state.js'
 
 /**
  * The account after a refresh.

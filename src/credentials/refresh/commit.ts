@@ -1,11 +1,11 @@
 /** Writes down what a refresh came to, over whatever was written meanwhile, unless that made it pointless. */
-import { CredentialsRequiredError, StoreUnavailableError } from '../errors.js'
-import { revokeToken } from '../flows/revocation.js'
-import type { Provider } from '../provider/provider.js'
-import { type Account, accountOf, withAccount } from './record.js'
-import { afterLostWrite, type Claim, receivedKind, receivedToken, type Settled } from './refresh-state.js'
-import { settle } from './refreshed.js'
-import type { Snapshot, Vault } from './vault.js'
+import { CredentialsRequiredError, StoreUnavailableError } from '../../errors.js'
+import { revokeToken } from '../../flows/revocation.js'
+import type { Provider } from '../../provider/provider.js'
+import { type Account, accountOf, withAccount } from '../record.js'
+import type { Snapshot, Vault } from '../vault.js'
+import { settle } from './account.js'
+import { afterLostWrite, type Claim, receivedKind, receivedToken, type Settled } from './state.js'
 
 /** How often the store is tried while there is something received to write: over about nine seconds. */
 const WRITE_ATTEMPTS = 6
