@@ -253,6 +253,10 @@ test('two sweeps at once and a person who signs in meanwhile lose nothing', asyn
   const [reports] = await Promise.all([Promise.all(next.map((each) => each.sweep())), signIn('carol', 'alice')])
   for (const report of reports) expect(report.unreadable).toBe(0)
   expect(await manager([YOUNG, OLD]).sweep()).toMatchObject({ users: 3, unreadable: 0 })
+  // Until nobody can be writing with it any more, a program without the old key is not let in.
+  await expect(manager([YOUNG]).user('sub-alice')).rejects.toMatchObject({ code: 'FST_OAUTH2_KEY_IN_USE' })
+  clock.advance(31 * MINUTE)
+  expect((await manager([YOUNG, OLD]).sweep()).freeKeys).toHaveLength(1)
   for (const user of ['sub-alice', 'sub-bob', 'sub-carol']) {
     expect((await manager([YOUNG]).user(user)).userId).toBe(user)
   }
