@@ -158,6 +158,31 @@ describe('login, token, list and revoke', () => {
     ])
   }, 60_000)
 
+  test('a provider that is away, and a grant that ended there: each says what to do', async () => {
+    server.tweak = { expiresIn: 0 }
+    await login(['--scopes', 'openid files.read'])
+    await server.revokeGrants('alice')
+    const ended = await run('token')
+    expect(ended).toMatchObject({ code: 1, stdout: '' })
+    expect(ended.stderr).toMatch(/FST_OAUTH2_CREDENTIALS_REQUIRED.*: run: oauth2client login\n$/)
+    expect((await run('list')).stdout).toMatch(/needs_reauthorization \(refused\)/)
+    await login(['--scopes', 'openid files.read'])
+    await server.close()
+    const away = await run('token')
+    expect(away).toMatchObject({ code: 1, stdout: '' })
+    expect(away.stderr).toMatch(/FST_OAUTH2_PROVIDER_UNAVAILABLE\): .*ECONNREFUSED/)
+    expect((await run('list', '--json')).stdout).toContain('"refreshable":true')
+  }, 60_000)
+
+  test('another client under the same name does not touch what is stored', async () => {
+    await login(['--scopes', 'openid files.read'])
+    const other = ['login', '--browser', '--client-id', 'another', '--issuer', server.issuer]
+    const { code, stderr } = await installed.run(other, env)
+    expect(code).toBe(1)
+    expect(stderr).toContain('belongs to another client. Choose another --name or --user.')
+    expect(await run('token')).toMatchObject({ code: 0 })
+  }, 60_000)
+
   test('what was declined is said, and a refusal is exit code 1 with nothing stored', async () => {
     const less = await login(['--scopes', 'openid files.read'], { consent: { scope: [] } })
     expect(less).toMatchObject({ code: 0, stderr: expect.stringContaining('Not granted: files.read\n') })
