@@ -215,7 +215,7 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
     })
   }
   // A key that records still need is missed now, and not by one user after the other.
-  fastify.addHook('onReady', async () => client.manager.registry?.checkAtStart(options.keys, fastify.log))
+  fastify.addHook('onReady', async () => client.manager.checkKeysAtStart(fastify.log))
   fastify.addHook('onClose', () => client.close())
 }
 

@@ -65,8 +65,11 @@ export function resolveOptions(raw: OAuth2ClientOptions, prefix = ''): ResolvedO
   }
   const suffix = name === 'oauth2' ? '' : `/${name}`
   const callbackPath = path('callbackPath', `/oauth2callback${suffix}`)
-  const scopes =
-    raw.scopes === undefined ? (usesOpenId(provider.options) ? ['openid', 'email'] : []) : parseScopes(raw.scopes)
+  const { defaultScopes = usesOpenId(provider.options) ? ['openid', 'email'] : [], identityScopes = [] } =
+    provider.options
+  const chosen = raw.scopes === undefined ? defaultScopes : parseScopes(raw.scopes)
+  // Whoever signs in with OpenID Connect is known without them.
+  const scopes = chosen.includes('openid') ? [...chosen] : provider.scopes.union(chosen, identityScopes)
   if (scopes.includes('openid') && provider.options.token_endpoint && !provider.options.jwks_uri) {
     throw new OptionError('provider', 'needs jwks_uri to verify ID tokens, or take "openid" out of "scopes".')
   }

@@ -1,11 +1,14 @@
 /** What this process knows of attempts beyond the record: since when it has seen them, and how its own went. */
-import type { RefreshAttempt } from './record.js'
+import type { Account, RefreshAttempt } from './record.js'
 
 const MAXIMUM = 10_000
 
+/** How an attempt of this process went, where it knows more than the record says: no answer came, or nothing was ever sent. */
+type End = 'unanswered' | 'unsent'
+
 export class Attempts {
   readonly #monotonic: () => number
-  readonly #known = new Map<string, { readonly since: number; readonly ended: boolean }>()
+  readonly #known = new Map<string, { readonly since: number; readonly end: End | undefined }>()
 
   constructor(monotonic: () => number) {
     this.#monotonic = monotonic
@@ -16,21 +19,36 @@ export class Attempts {
     if (!attempt) return 0
     const known = this.#known.get(attempt.id)
     if (known) return this.#monotonic() - known.since
-    this.#note(attempt.id, false)
+    this.#note(attempt.id, undefined)
     return 0
   }
 
-  /** Notes that an attempt of this process has ended without an answer, and nobody need wait for one. */
-  end({ id }: RefreshAttempt): void {
-    this.#note(id, true)
+  /** Notes that nobody need wait for an attempt of this process. */
+  end({ id }: RefreshAttempt, end: End): void {
+    this.#note(id, end)
   }
 
+  /** Whether no answer will come to an attempt any more. */
   hasEnded(attempt: RefreshAttempt | undefined): boolean {
-    return attempt !== undefined && this.#known.get(attempt.id)?.ended === true
+    return this.#endOf(attempt) === 'unanswered'
   }
 
-  #note(id: string, ended: boolean): void {
+  /**
+   * The account as it was before this process tried to claim it and could not know whether it had: the store failed, after
+   * writing or before. Nothing was sent, so there is nothing to wait for.
+   */
+  withoutUnsent(account: Account): Account {
+    if (this.#endOf(account.attempt) !== 'unsent') return account
+    const { attempt: _, ...unclaimed } = account
+    return unclaimed
+  }
+
+  #endOf(attempt: RefreshAttempt | undefined): End | undefined {
+    return attempt && this.#known.get(attempt.id)?.end
+  }
+
+  #note(id: string, end: End | undefined): void {
     if (this.#known.size >= MAXIMUM) this.#known.delete(this.#known.keys().next().value as string)
-    this.#known.set(id, { since: this.#monotonic(), ended })
+    this.#known.set(id, { since: this.#monotonic(), end })
   }
 }

@@ -3,7 +3,7 @@ import { CredentialsRequiredError, StoreUnavailableError } from '../errors.js'
 import { revokeToken } from '../flows/revocation.js'
 import type { Provider } from '../provider/provider.js'
 import { type Account, accountOf, withAccount } from './record.js'
-import { afterLostWrite, type Claim, receivedToken, type Settled } from './refresh-state.js'
+import { afterLostWrite, type Claim, receivedKind, receivedToken, type Settled } from './refresh-state.js'
 import { settle } from './refreshed.js'
 import type { Snapshot, Vault } from './vault.js'
 
@@ -64,7 +64,7 @@ export async function commit(
     const found = accountOf(read?.record, account.id)
     switch (afterLostWrite(found, account, outcome)) {
       case 'revoke':
-        if (received !== undefined) await revokeToken(provider, received)
+        if (received !== undefined) await revokeToken(provider, received, receivedKind(outcome))
         throw new CredentialsRequiredError()
       case 'drop':
         return undefined

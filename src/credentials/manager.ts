@@ -8,7 +8,7 @@ import type { CredentialStore } from '../storage/storage.js'
 import { Burst } from './burst.js'
 import { type DeletedUser, type DeleteUserOptions, deleteUser } from './delete-user.js'
 import { Keeper } from './keeper.js'
-import { KeyRegistry } from './key-registry.js'
+import { KeyRegistry, type RegistryLog } from './key-registry.js'
 import { Moves } from './moves.js'
 import type { Account } from './record.js'
 import { type SweepOptions, type SweepReport, sweep } from './sweep.js'
@@ -59,6 +59,7 @@ export class CredentialManager {
   /** Told when many grants died within a short time. @internal */
   onBurst: ((count: number, seconds: number) => void) | undefined
   readonly #dying: Burst
+  #keysChecked = false
 
   constructor(options: CredentialManagerOptions | Registration) {
     if (!(options instanceof Registration)) {
@@ -109,8 +110,10 @@ export class CredentialManager {
    * @param key what the web app's `userKey` returns, or without one the identity at the provider (`request.oauth2.user`)
    * @throws {OptionError} for something that is no key
    * @throws {StoreUnavailableError} {@link CredentialsUnreadableError} {@link ClientMismatchError}
+   * @throws {KeyInUseError} the first time, when stored records need a key that is not among `encryptionKeys`
    */
   async user(key: string): Promise<UserOAuth2> {
+    await this.#checkKeys()
     return new UserOAuth2(this, this.vaultOf(checkKey(key, 'user(key)'))).load()
   }
 
@@ -176,6 +179,18 @@ export class CredentialManager {
   /** What loggers get: keys and the client's secret are in here. */
   toJSON(): Record<string, unknown> {
     return { redacted: true, client: this.name }
+  }
+
+  /** An app is checked when it starts, where a store that does not answer is no reason not to. @internal */
+  async checkKeysAtStart(log: RegistryLog): Promise<void> {
+    await this.registry?.checkAtStart(this.registration.keys, log)
+    this.#keysChecked = true
+  }
+
+  async #checkKeys(): Promise<void> {
+    if (this.#keysChecked) return
+    await this.registry?.check(this.registration.keys)
+    this.#keysChecked = true
   }
 
   [inspect.custom](): string {

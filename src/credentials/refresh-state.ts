@@ -19,6 +19,11 @@ export const SECOND_LOOK_AFTER = 2_000
 /** Milliseconds for which a claim is good: whoever was suspended for longer cannot know that it still holds. */
 export const CLAIM_LIFETIME = 2_000
 
+/** Milliseconds that a request may be under way: what a grace period leaves less of is not counted on. */
+const UNDER_WAY = 10_000
+/** Milliseconds by which the clocks of two processes may differ. */
+const CLOCKS_DIFFER = 60_000
+
 /** What there is to know besides the account itself. */
 export interface RefreshContext {
   /** Milliseconds since the epoch. */
@@ -26,6 +31,12 @@ export interface RefreshContext {
   /** An access token that will not do: an API refused it, or it is about to expire. */
   readonly rejected?: string | undefined
   readonly rotation: RotationProfile['rotation']
+  /** Milliseconds for which the provider still takes a refresh token that was used. */
+  readonly grace: number
+  /** Milliseconds that whoever sent a refresh token waits for the answer. */
+  readonly timeout: number
+  /** Whether the attempt is this process's own, which ended without an answer. */
+  readonly ended: boolean
   /** Milliseconds since the record was written, by the store's clock. */
   readonly age: number
   /** Milliseconds since this process first saw the attempt. */
@@ -51,18 +62,31 @@ export function decideRefresh(account: Account, context: RefreshContext): Refres
   if (isLive(account, context.now, context.rejected)) return 'use'
   if (account.dead || account.tokens.refreshToken === undefined) return 'reauthorize'
   const { attempt } = account
-  const abandoned = context.age >= ABANDONED_AFTER && context.watched >= SECOND_LOOK_AFTER
-  if (attempt && !abandoned) return 'wait'
+  const graced = isGraced(account, context)
+  const abandonedAfter = Math.max(ABANDONED_AFTER, context.timeout + CLAIM_LIFETIME)
+  const abandoned = context.age >= abandonedAfter && context.watched >= SECOND_LOOK_AFTER
+  // Of its own attempt a process knows that nobody is at it any more.
+  if (attempt && !abandoned && !(context.ended && graced)) return 'wait'
   // A provider that punishes reuse is only asked again when there is nothing left to lose: not while the access token,
-  // even one that should be renewed soon, has not reached its end.
-  if (doubtedSince(account) !== undefined && context.rotation === 'strict' && isLive(account, context.now))
-    return 'wait'
+  // even one that should be renewed soon, has not reached its end. While it forgives, it is waiting that loses.
+  const risky = doubtedSince(account) !== undefined && context.rotation === 'strict' && !graced
+  // Of a token of unknown lifetime an API's refusal is all that will ever be known.
+  const over = account.tokens.expiresAt === undefined ? context.rejected : undefined
+  if (risky && isLive(account, context.now, over)) return 'wait'
   return attempt ? 'take_over' : 'claim'
 }
 
 /** Since when it is not known what became of the refresh token, if it is not. */
 function doubtedSince({ attempt, doubtedSince }: Account): number | undefined {
   return doubtedSince ?? (attempt && (attempt.at ?? 0))
+}
+
+/** Whether the provider is sure to take the refresh token once more, though it may have been used up. */
+function isGraced(account: Account, { now, grace, ended }: RefreshContext): boolean {
+  const since = doubtedSince(account)
+  if (since === undefined) return false
+  const left = since + grace - now - UNDER_WAY
+  return ended ? left > 0 && now >= since : left > CLOCKS_DIFFER
 }
 
 /**
@@ -146,6 +170,11 @@ export function outcomeOf(
 export function receivedToken(outcome: Settled): string | undefined {
   if (outcome.kind === 'tokens') return outcome.tokens.refreshToken ?? outcome.tokens.accessToken
   return outcome.kind === 'rotated' ? outcome.refreshToken : undefined
+}
+
+/** Which kind of token {@link receivedToken} is. */
+export function receivedKind(outcome: Settled): 'refresh_token' | 'access_token' {
+  return outcome.kind === 'tokens' && outcome.tokens.refreshToken === undefined ? 'access_token' : 'refresh_token'
 }
 
 /**

@@ -35,7 +35,7 @@ function merge(account: Account, tokens: TokenSet, known: ScopeSet, now: number)
   const scopes = tokens.scopes === undefined ? before.scopes : known.granted(before.scopes, tokens.scopes)
   return {
     ...account,
-    ...(tokens.claims ? { claims: { ...account.claims, ...tokens.claims } } : {}),
+    ...(tokens.claims || tokens.details ? { claims: { ...account.claims, ...tokens.details, ...tokens.claims } } : {}),
     ...(tokens.idToken ? { idToken: tokens.idToken } : {}),
     tokens: {
       accessToken: tokens.accessToken,

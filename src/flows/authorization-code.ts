@@ -105,12 +105,14 @@ export async function authorizationUrl(
     ...(scopes.includes('openid') ? { nonce: client.randomNonce() } : {}),
     ...(scopes.includes('openid') && maxAge >= 0 ? { maxAge } : {}),
   }
+  const { authorizationParams, scopeDelimiter = ' ', scopeParam = 'scope' } = provider.options
   const url = client.buildAuthorizationUrl(configuration, {
+    ...authorizationParams,
     ...params,
     ...(prompt === undefined ? {} : { prompt }),
     ...(loginHint === undefined ? {} : { login_hint: loginHint }),
     redirect_uri: redirectUri,
-    ...(scopes.length > 0 ? { scope: scopes.join(' ') } : {}),
+    ...(scopes.length > 0 ? { [scopeParam]: scopes.join(scopeDelimiter) } : {}),
     state: request.state,
     code_challenge: await client.calculatePKCECodeChallenge(request.codeVerifier),
     code_challenge_method: 'S256',
@@ -168,6 +170,9 @@ export async function authorizationCodeGrant(
   // The library takes the redirect URI from the URL, which loses a query and adds a slash; the form gets it as it was sent.
   const currentUrl = new URL(URL.canParse(redirectUri) ? redirectUri : issuer)
   currentUrl.search = query
+  const iss = currentUrl.searchParams.get('iss')
+  // The library knows the provider by one name only.
+  if (iss !== null && iss !== issuer && provider.isIssuer(iss)) currentUrl.searchParams.set('iss', issuer)
   const exchange: Exchange = { form: { redirect_uri: redirectUri } }
   const { nonce, maxAge, codeVerifier, state } = expected
   return requestTokens(

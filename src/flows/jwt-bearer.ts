@@ -20,7 +20,7 @@ export interface AssertionOptions {
   readonly key: SigningKey
   /** Which of its keys the server is to check with. Default: the JWK's `kid`, or none. */
   readonly keyId?: string
-  /** Default: the JWK's `alg`, or what goes with the key: RS256, PS256, ES256, ES384, ES512, EdDSA. */
+  /** Default: the JWK's `alg`, or what goes with the key: RS256, ES256, ES384, ES512, EdDSA. */
   readonly algorithm?: string
   /** `iss`. Default: the client id. */
   readonly issuer?: string

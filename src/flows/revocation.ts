@@ -1,7 +1,9 @@
 /** Token revocation. RFC 7009. */
 import * as client from 'openid-client'
+import { ProviderFailure } from '../provider/failure.js'
 import { type Exchange, observeExchange } from '../provider/http.js'
 import type { Provider } from '../provider/provider.js'
+import { refreshTokenGrant } from './refresh-token.js'
 
 /** What became of a token at the provider. */
 export type RevocationOutcome = 'revoked' | 'failed' | 'unsupported'
@@ -23,6 +25,7 @@ export async function revokeToken(
   token: string,
   hint: 'refresh_token' | 'access_token' = 'refresh_token',
 ): Promise<RevocationOutcome> {
+  if (provider.options.revoke) return revokeInItsOwnWay(provider, token, hint)
   const exchange: Exchange = {}
   try {
     const configuration = await provider.configuration()
@@ -34,5 +37,22 @@ export async function revokeToken(
     // RFC 7009 wants 200 for a token that is already gone; several providers say what they mean instead.
     if (exchange.status === 204 || known === 'invalid_token' || known === 'token_not_found') return 'revoked'
     return 'failed'
+  }
+}
+
+/** Where an access token stands for the grant, one that still works is fetched for the purpose. */
+async function revokeInItsOwnWay(
+  provider: Provider,
+  token: string,
+  hint: 'refresh_token' | 'access_token',
+): Promise<RevocationOutcome> {
+  const { clientId, clientSecret, issuer, options } = provider
+  try {
+    const accessToken = hint === 'access_token' ? token : (await refreshTokenGrant(provider, token)).accessToken
+    const context = { accessToken, clientId, clientSecret, issuer, fetch: provider.boundedFetch }
+    return (await options.revoke?.(context)) ? 'revoked' : 'failed'
+  } catch (error) {
+    // A refresh token that is of no more use has no grant left that could end.
+    return error instanceof ProviderFailure && error.kind === 'invalid_grant' ? 'revoked' : 'failed'
   }
 }

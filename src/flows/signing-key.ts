@@ -8,8 +8,7 @@ import { OptionError } from '../errors.js'
 export type SigningKey = string | JWK | KeyObject | CryptoKey
 
 /** What each kind of key can sign with; the first is the default. RFC 7518 section 3.1, RFC 8037, RFC 9864. */
-const RSA_PSS = ['PS256', 'PS384', 'PS512']
-const RSA = ['RS256', 'RS384', 'RS512', ...RSA_PSS]
+const RSA = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']
 const CURVES: Readonly<Record<string, readonly string[]>> = {
   prime256v1: ['ES256'],
   secp384r1: ['ES384'],
@@ -63,8 +62,6 @@ function algorithmsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): r
   switch (asymmetricKeyType) {
     case 'rsa':
       return RSA
-    case 'rsa-pss':
-      return RSA_PSS
     case 'ec':
       return CURVES[asymmetricKeyDetails?.namedCurve ?? ''] ?? []
     case 'ed25519':

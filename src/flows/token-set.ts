@@ -4,6 +4,7 @@ import type { Claims } from '../credentials/record.js'
 import { OAuth2ClientError } from '../errors.js'
 import { classify, ProviderFailure } from '../provider/failure.js'
 import { type Exchange, observeExchange } from '../provider/http.js'
+import { isFromTenant } from '../provider/issuers.js'
 import { CLOCK_TOLERANCE, type Provider } from '../provider/provider.js'
 import { readScopes } from '../provider/scopes.js'
 
@@ -21,6 +22,8 @@ export interface TokenSet {
   readonly claims?: Claims
   /** What `accessToken` is, where it was exchanged for another token. RFC 8693 section 3. */
   readonly issuedTokenType?: string
+  /** What else of the answer the provider's `tokenClaims` ask to keep. */
+  readonly details?: Claims
 }
 
 type Answer = TokenEndpointResponse & TokenEndpointResponseHelpers
@@ -56,8 +59,11 @@ export async function requestTokens(
   { acceptIdToken = false, exchange = {}, tokenTypes = ['bearer'] }: TokenRequestOptions = {},
 ): Promise<TokenSet> {
   const sentAt = provider.clock()
+  const { errors, normalizeTokenResponse, tokenClaims, validIssuer } = provider.options
   const normalize = (body: Record<string, unknown>) => {
-    const { id_token, ...rest } = provider.options.normalizeTokenResponse?.(body) ?? body
+    const { id_token, ...rest } = normalizeTokenResponse?.(body) ?? body
+    const { error } = rest
+    if (errors && typeof error === 'string' && Object.hasOwn(errors, error)) rest.error = errors[error]
     return acceptIdToken && id_token !== undefined ? { ...rest, id_token } : rest
   }
   let answer: Answer
@@ -74,6 +80,13 @@ export async function requestTokens(
     answer.expires_in === undefined ? undefined : Math.min(Math.floor(answer.expires_in), LONGEST_LIFETIME)
   const claims = answer.claims()
   if (claims && !isAboutSomebody(claims, provider.clientId)) throw new ProviderFailure('unusable', exchange, undefined)
+  if (
+    validIssuer &&
+    claims &&
+    !isFromTenant(provider, await provider.configuration(), claims, answer.id_token as string)
+  )
+    throw new ProviderFailure('unusable', exchange, undefined)
+  const details = Object.entries(answer).filter(([name, value]) => tokenClaims?.includes(name) && value != null)
   return {
     accessToken: answer.access_token,
     tokenType: answer.token_type.toLowerCase() === 'bearer' ? 'Bearer' : answer.token_type.toUpperCase(),
@@ -82,6 +95,7 @@ export async function requestTokens(
     ...(answer.scope === undefined ? {} : { scopes: readScopes(answer.scope) }),
     ...(isWellFormedToken(answer.issued_token_type) ? { issuedTokenType: answer.issued_token_type } : {}),
     ...(answer.id_token && claims ? { idToken: answer.id_token, claims: claims as Claims } : {}),
+    ...(details.length > 0 ? { details: Object.fromEntries(details) } : {}),
   }
 }
 

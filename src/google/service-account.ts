@@ -1,5 +1,5 @@
 /** Service accounts: tokens for a key file. RFC 7523; self-signed tokens as Google's AIP-4111 has them. */
-import { createPrivateKey, type KeyObject, sign } from 'node:crypto'
+import { createPrivateKey, type KeyObject, randomUUID, sign } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { type JWTPayload, SignJWT } from 'jose'
@@ -133,7 +133,7 @@ export class ServiceAccountCredentials extends GoogleCredentials {
   }
 
   /** @internal */
-  protected async renew(): Promise<AccessToken> {
+  protected async renew(rejected: string | undefined): Promise<AccessToken> {
     const { clock, http, scopes } = this
     const { email, tokenUri } = this.#account
     const { audience, claims, timeout = 10_000 } = this.#options
@@ -146,7 +146,9 @@ export class ServiceAccountCredentials extends GoogleCredentials {
         )
       }
       const target = audience === undefined ? { scope: scopes.join(' ') } : { aud: audience }
-      const token = await this.#jwt({ iss: email, sub: email, ...target, ...claims }, now)
+      // Two that are signed within a second would be the same one.
+      const other = rejected === undefined ? {} : { jti: randomUUID() }
+      const token = await this.#jwt({ iss: email, sub: email, ...target, ...other, ...claims }, now)
       return { token, expiresAt: (Math.floor(now / 1000) + LIFETIME) * 1000, scopes }
     }
     const sub = this.subject === undefined ? {} : { sub: this.subject }

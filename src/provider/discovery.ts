@@ -6,12 +6,16 @@ import { boundedFetch } from './http.js'
 import type { ProviderMetadata } from './preset.js'
 import type { Provider } from './provider.js'
 
+const OIDC_PATH = '/.well-known/openid-configuration'
+
 /**
  * @throws {ProviderUnavailableError} when no metadata can be had at the moment
  * @throws {ProviderMetadataError} when it belongs to another issuer
  */
 export async function discover(provider: Provider): Promise<ProviderMetadata> {
-  const server = new URL(provider.issuer)
+  const { validIssuer } = provider.options
+  // The whole address makes the library leave the issuer to us, who know its other names.
+  const server = new URL(validIssuer ? `${provider.issuer.replace(/\/$/, '')}${OIDC_PATH}` : provider.issuer)
   const lookUp = (algorithm: 'oidc' | 'oauth2') =>
     client.discovery(server, provider.clientId, undefined, client.None(), {
       algorithm,
@@ -29,16 +33,19 @@ export async function discover(provider: Provider): Promise<ProviderMetadata> {
     })
   } catch (error) {
     const found = foundIssuer(error)
-    if (found !== undefined) {
-      throw new ProviderMetadataError(
-        `the configured issuer is "${provider.issuer}", but its metadata says "${found}". Configure exactly what it says, if you trust it.`,
-      )
-    }
+    if (found !== undefined) throw anotherIssuer(provider, found)
     throw new ProviderUnavailableError({ cause: sanitizedCause(error) })
   }
   const metadata = configuration.serverMetadata() as unknown as ProviderMetadata
+  if (validIssuer && !provider.isIssuer(metadata.issuer)) throw anotherIssuer(provider, metadata.issuer.slice(0, 200))
   // What is written in the options wins over what was looked up.
   return { ...metadata, ...onlyMetadata(provider) }
+}
+
+function anotherIssuer({ issuer }: Provider, found: string): Error {
+  return new ProviderMetadataError(
+    `the configured issuer is "${issuer}", but its metadata says "${found}". Configure exactly what it says, if you trust it.`,
+  )
 }
 
 function onlyMetadata(provider: Provider): Record<string, unknown> {

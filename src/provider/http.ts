@@ -3,7 +3,7 @@
  * the token endpoint said. Called by `openid-client` for us, and by presets that ask for an identity.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { CustomFetchOptions } from 'openid-client'
+import type { CustomFetch, CustomFetchOptions } from 'openid-client'
 
 /** The shape of the global `fetch`. */
 export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
@@ -32,11 +32,26 @@ const MAXIMUM_BYTES = 1024 * 1024
 /** Seconds. Nobody is told to come back later than that, whatever a provider says. */
 const LONGEST_WAIT = 3_600
 
-const exchanges = new AsyncLocalStorage<Exchange>()
+const exchanges = new AsyncLocalStorage<{ exchange: Exchange | undefined }>()
 
 /** Runs `use` so that `exchange` afterwards tells what the provider answered. */
-export function observeExchange<T>(exchange: Exchange, use: () => Promise<T>): Promise<T> {
-  return exchanges.run(exchange, use)
+export async function observeExchange<T>(exchange: Exchange, use: () => Promise<T>): Promise<T> {
+  const current: { exchange: Exchange | undefined } = { exchange }
+  try {
+    return await exchanges.run(current, use)
+  } finally {
+    // A connection that was opened in here keeps what was current then for as long as it lives: not the tokens as well.
+    current.exchange = undefined
+  }
+}
+
+/** The same `fetch` for a server that reads JSON where RFC 6749 has form fields. */
+export function jsonRequests(fetch: CustomFetch): CustomFetch {
+  return (url, init) => {
+    if (!(init.body instanceof URLSearchParams)) return fetch(url, init)
+    const headers = { ...init.headers, 'content-type': 'application/json' }
+    return fetch(url, { ...init, headers, body: JSON.stringify(Object.fromEntries(init.body)) })
+  }
 }
 
 /** Thrown in place of an answer that is larger than any honest one. */
@@ -53,7 +68,7 @@ export function boundedFetch(
 ): (url: string, init: CustomFetchOptions) => Promise<Response> {
   return async (url, init) => {
     // A key set may be fetched in the middle of an exchange; only the exchange itself is noted.
-    const exchange = init.method === 'POST' ? exchanges.getStore() : undefined
+    const exchange = init.method === 'POST' ? exchanges.getStore()?.exchange : undefined
     const deadline = AbortSignal.timeout(timeout)
     const signals = [deadline, init.signal, exchange?.signal].filter((one) => one !== undefined && one !== null)
     const signal = AbortSignal.any(signals)

@@ -4,6 +4,7 @@
  */
 import type { Claims } from '../credentials/record.js'
 import type { Fetch } from './http.js'
+import type { ClientAuthentication } from './provider.js'
 
 /** Authorization server metadata, in the names of RFC 8414 and OpenID Connect Discovery. */
 export interface ProviderMetadata {
@@ -24,9 +25,9 @@ export interface ProviderMetadata {
 
 /** How a provider's scopes are to be read. */
 export interface ScopeRules {
-  /** Other spellings of the same scope: alias to the name that is compared. */
-  readonly aliases?: Readonly<Record<string, string>>
-  /** A granted scope that includes others. */
+  /** Other spellings of the same scope: alias to the name that is compared. A function where there are too many to list. */
+  readonly aliases?: Readonly<Record<string, string>> | ((scope: string) => string)
+  /** A granted scope that includes others, by the names that are compared. */
   readonly implies?: Readonly<Record<string, readonly string[]>>
   /** Scopes that are granted when asked for, though answers never list them. */
   readonly unreported?: readonly string[]
@@ -34,8 +35,16 @@ export interface ScopeRules {
 
 /** How a provider treats refresh tokens when they are used. */
 export interface RotationProfile {
-  /** `none`: stays the same. `rotating`: each use gives a new one. `strict`: and using an old one ends the grant. */
+  /**
+   * `none`: stays the same, or goes on working beside a new one. `rotating`: each use gives a new one. `strict`: and using
+   * an old one ends the grant.
+   */
   readonly rotation: 'none' | 'rotating' | 'strict'
+  /**
+   * Seconds after its first use for which a replaced refresh token still works, so that an answer that got lost can be asked
+   * for again. Default 0: nobody knows of any.
+   */
+  readonly grace?: number
 }
 
 /** Who the tokens belong to, from a provider without ID tokens. */
@@ -44,6 +53,20 @@ export interface ProviderIdentity {
   readonly id: string
   readonly email?: string
   readonly claims?: Claims
+}
+
+/** What there is to know when a person is to be identified without an ID token. */
+export interface IdentityContext {
+  readonly accessToken: string
+  /** With the deadline and the size limit of every call to the provider. */
+  readonly fetch: Fetch
+  readonly issuer: string
+}
+
+/** What there is to know when a grant is to end in a provider's own way. */
+export interface RevocationContext extends IdentityContext {
+  readonly clientId: string
+  readonly clientSecret?: string | undefined
 }
 
 /**
@@ -65,25 +88,46 @@ export interface ProviderOptions extends ProviderMetadata {
   readonly scopes?: ScopeRules
   /** Origins that the access token may be sent to besides the issuer's; `*.` stands for any subdomain. */
   readonly apiOrigins?: readonly string[]
+  /** Asked for where the option `scopes` is not set. Default: `['openid', 'email']` with OpenID Connect, else none. */
+  readonly defaultScopes?: readonly string[]
+  /** Scopes that `identity` needs: asked for besides all others. */
+  readonly identityScopes?: readonly string[]
+  /** The parameter that holds the scopes in an authorization request. Default `'scope'`. */
+  readonly scopeParam?: string
+  /** What separates scopes in an authorization request. Default: a space (RFC 6749 section 3.3). */
+  readonly scopeDelimiter?: string
+  /** Added to every authorization request. The option `authorizationParams` wins. */
+  readonly authorizationParams?: Readonly<Record<string, string>>
   /** Added to every authorization request that may ask for more than before. Default: the union of scopes is enough. */
   readonly incrementalParams?: Readonly<Record<string, string>>
   /** How lasting access is asked for. Default: the scope `offline_access` where the metadata lists it (OIDC Core 11). */
   readonly offline?: { readonly params?: Readonly<Record<string, string>>; readonly scope?: string }
+  /** Default: the strictest kind. A mistake in the other direction ends people's grants. */
   readonly refresh?: RotationProfile
+  /** How a client with a secret authenticates, unless the option says otherwise. Default `'client_secret_post'`. */
+  readonly clientAuthentication?: ClientAuthentication
+  /** How requests to the token and revocation endpoints are written. Default: `'form'` (RFC 6749 section 4.1.3). */
+  readonly requestBody?: 'form' | 'json'
+  /**
+   * Whether an issuer is this provider by another name: asked about the metadata's, about the `iss` of an answer (RFC 9207)
+   * and of an ID token. For providers with tenants, whose metadata may say `{tenantid}` where an ID token has its `tid`.
+   */
+  readonly validIssuer?: (issuer: string) => boolean
   /** Finds out whose tokens these are, where there is no ID token. Must reject when it cannot. */
-  readonly identity?: (context: {
-    readonly accessToken: string
-    readonly fetch: Fetch
-    readonly issuer: string
-  }) => Promise<ProviderIdentity>
+  readonly identity?: (context: IdentityContext) => Promise<ProviderIdentity>
   /** Other spellings of the issuer in ID tokens. */
   readonly issuerAliases?: readonly string[]
   /** Asks about an access token, where there is no introspection endpoint; answers in the names of RFC 7662 section 2.2. */
-  readonly introspect?: (context: {
-    readonly accessToken: string
-    readonly fetch: Fetch
-    readonly issuer: string
-  }) => Promise<Record<string, unknown>>
-  /** Rewrites an answer of the token endpoint into what RFC 6749 section 5.1 asks for. */
+  readonly introspect?: (context: IdentityContext) => Promise<Record<string, unknown>>
+  /** Members of the token endpoint's answer that are kept among the claims, such as an API's address. */
+  readonly tokenClaims?: readonly string[]
+  /** Rewrites an answer of the token endpoint, errors too, into what RFC 6749 sections 5.1 and 5.2 ask for. */
   readonly normalizeTokenResponse?: (body: Record<string, unknown>) => Record<string, unknown>
+  /** What error codes of its own mean, in those of RFC 6749 section 5.2. Read after `normalizeTokenResponse`. */
+  readonly errors?: Readonly<Record<string, string>>
+  /**
+   * Ends a grant where RFC 7009 is not spoken; resolves to whether the provider knows it no more. It is given an access
+   * token: one that was fetched for the purpose, where there is a refresh token.
+   */
+  readonly revoke?: (context: RevocationContext) => Promise<boolean>
 }

@@ -1,8 +1,10 @@
 /** A provider as we use it: its metadata, found once, and our registration there. Entered from `flows/`. */
+import { inspect } from 'node:util'
 import * as client from 'openid-client'
 import { OptionError, ProviderMetadataError } from '../errors.js'
 import { discover } from './discovery.js'
-import { boundedFetch, type Fetch, isSecureUrl } from './http.js'
+import { boundedFetch, type Fetch, isSecureUrl, jsonRequests } from './http.js'
+import { forTenants, TENANT } from './issuers.js'
 import type { ProviderMetadata, ProviderOptions, RotationProfile } from './preset.js'
 import { ScopeSet } from './scopes.js'
 
@@ -21,7 +23,7 @@ export interface ProviderConfig {
   readonly provider: ProviderOptions
   readonly clientId: string
   readonly clientSecret?: string | undefined
-  /** Default `client_secret_post` with a secret, `none` without. */
+  /** Default: what the provider asks for, else `client_secret_post`, with a secret; `none` without. */
   readonly clientAuthentication?: ClientAuthentication | undefined
   /** Outbound HTTP. Default: the global `fetch`. */
   readonly fetch?: Fetch | undefined
@@ -79,6 +81,7 @@ export class Provider {
     this.fetch = config.fetch ?? ((input, init) => globalThis.fetch(input, init))
     this.#authentication = clientAuthentication(config)
     checkNames(config.provider)
+    checkRefresh(config.provider.refresh)
     checkEndpoint('provider.issuer', config.provider.issuer)
     for (const name of ENDPOINTS) {
       const value = config.provider[name]
@@ -96,9 +99,19 @@ export class Provider {
     return this.options.issuer
   }
 
+  /** Whether an issuer is this provider, by its own or by another name. */
+  isIssuer(issuer: string): boolean {
+    return issuer === this.options.issuer || this.options.validIssuer?.(issuer) === true
+  }
+
   get rotation(): RotationProfile['rotation'] {
     // Whoever is unknown is taken for the strictest kind: a mistake in the other direction ends people's grants.
     return this.options.refresh?.rotation ?? 'strict'
+  }
+
+  /** Milliseconds for which a refresh token that was replaced still works. */
+  get grace(): number {
+    return (this.options.refresh?.grace ?? 0) * 1000
   }
 
   /**
@@ -119,6 +132,15 @@ export class Provider {
     return (await this.configuration()).serverMetadata() as ProviderMetadata
   }
 
+  /** What loggers get: without the client's secret. */
+  toJSON(): Record<string, unknown> {
+    return { issuer: this.issuer, clientId: this.clientId }
+  }
+
+  [inspect.custom](): string {
+    return `Provider ${this.issuer}`
+  }
+
   /** A `fetch` with our limits, for one-off requests such as a preset's `identity`. */
   get boundedFetch(): Fetch {
     const fetch = boundedFetch(this.fetch, this.timeout)
@@ -137,16 +159,15 @@ export class Provider {
     if (Array.isArray(methods) && methods.length > 0 && !methods.includes('S256')) {
       throw new ProviderMetadataError(`${metadata.issuer} offers PKCE, but not with S256.`)
     }
-    const configuration = new client.Configuration(
-      metadata as client.ServerMetadata,
-      this.clientId,
-      {
-        ...(this.clientSecret === undefined ? {} : { client_secret: this.clientSecret }),
-        [client.clockTolerance]: CLOCK_TOLERANCE,
-      },
-      this.#authentication,
-    )
-    configuration[client.customFetch] = boundedFetch(this.fetch, this.timeout) as client.CustomFetch
+    const registration = {
+      ...(this.clientSecret === undefined ? {} : { client_secret: this.clientSecret }),
+      [client.clockTolerance]: CLOCK_TOLERANCE,
+    }
+    const configuration = metadata.issuer.includes(TENANT)
+      ? await forTenants(metadata, this.clientId, registration, this.#authentication)
+      : new client.Configuration(metadata as client.ServerMetadata, this.clientId, registration, this.#authentication)
+    const fetch = boundedFetch(this.fetch, this.timeout) as client.CustomFetch
+    configuration[client.customFetch] = this.options.requestBody === 'json' ? jsonRequests(fetch) : fetch
     // The deadline is in boundedFetch: the library's takes seconds, and fails where they are no whole milliseconds.
     configuration.timeout = 0
     // The token endpoint's TLS vouches for an ID token only as far as TLS ends where we think it does.
@@ -158,22 +179,32 @@ export class Provider {
 }
 
 function staticMetadata(options: ProviderOptions): ProviderMetadata {
-  return Object.fromEntries(
-    Object.entries(options).filter(([name]) => !OWN.includes(name)),
-  ) as unknown as ProviderMetadata
+  const metadata = Object.entries(options).filter(([name]) => !OWN.includes(name))
+  return Object.fromEntries(metadata) as unknown as ProviderMetadata
 }
 
 /** Members of a provider that are ours; all others are metadata, which RFC 8414 spells in lower case. */
 const OWN = [
   'scopes',
   'apiOrigins',
+  'defaultScopes',
+  'identityScopes',
+  'scopeParam',
+  'scopeDelimiter',
+  'authorizationParams',
   'incrementalParams',
   'offline',
   'refresh',
+  'clientAuthentication',
+  'requestBody',
+  'validIssuer',
   'identity',
   'issuerAliases',
   'introspect',
+  'tokenClaims',
   'normalizeTokenResponse',
+  'errors',
+  'revoke',
 ]
 
 function checkNames(provider: ProviderOptions): void {
@@ -186,6 +217,17 @@ function checkNames(provider: ProviderOptions): void {
   }
 }
 
+function checkRefresh({ rotation = 'strict', grace = 0 }: Partial<RotationProfile> = {}): void {
+  if (!ROTATIONS.includes(rotation)) {
+    throw new OptionError('provider.refresh.rotation', `must be one of ${ROTATIONS.map((r) => `"${r}"`).join(', ')}.`)
+  }
+  if (!(Number.isFinite(grace) && grace >= 0)) {
+    throw new OptionError('provider.refresh.grace', 'must be a number of seconds.')
+  }
+}
+
+const ROTATIONS: readonly RotationProfile['rotation'][] = ['none', 'rotating', 'strict']
+
 function checkEndpoint(option: string, value: unknown): void {
   if (typeof value !== 'string' || !URL.canParse(value)) {
     throw new OptionError(option, 'must be an absolute URL, such as "https://login.example.com".')
@@ -197,16 +239,18 @@ function checkEndpoint(option: string, value: unknown): void {
 }
 
 function clientAuthentication({
+  provider,
   clientId,
   clientSecret,
-  clientAuthentication: method,
+  clientAuthentication: chosen,
 }: ProviderConfig): client.ClientAuth {
+  const method = chosen ?? (clientSecret ? (provider.clientAuthentication ?? 'client_secret_post') : 'none')
   if (typeof method === 'function') return method
   const secret = () => {
     if (!clientSecret) throw new OptionError('clientSecret', `is required for clientAuthentication "${method}".`)
     return clientSecret
   }
-  switch (method ?? (clientSecret ? 'client_secret_post' : 'none')) {
+  switch (method) {
     case 'client_secret_post':
       return client.ClientSecretPost(secret())
     case 'client_secret_basic':

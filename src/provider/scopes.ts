@@ -47,6 +47,7 @@ export class ScopeSet {
   /** The name under which a scope is compared. */
   canonical(scope: string): string {
     const { aliases } = this.#rules
+    if (typeof aliases === 'function') return aliases(scope)
     return aliases && Object.hasOwn(aliases, scope) ? (aliases[scope] as string) : scope
   }
 

@@ -26,7 +26,7 @@ export interface RegistrationOptions {
   readonly clientSecret?: string
   /** Path of a `client_secrets.json`. `clientId` and `clientSecret` win over what it says. */
   readonly clientSecretsFile?: string
-  /** RFC 6749 section 2.3. Default `client_secret_post` with a secret, `none` without. */
+  /** RFC 6749 section 2.3. Default with a secret: what the preset says, else `client_secret_post`; `none` without. */
   readonly clientAuthentication?: ClientAuthentication
   /** A credential store, or `'session'` where there are sessions. */
   readonly storage?: 'session' | CredentialStore

@@ -9,6 +9,7 @@ import { AccountMismatchError, StateInvalidError } from '../errors.js'
 import { authorizationError } from '../flows/authorization-error.js'
 import { answerError, type Way } from '../guards/answer.js'
 import { isClientError } from '../guards/challenge.js'
+import type { Provider } from '../provider/provider.js'
 import { rememberCause } from '../session/cause.js'
 import { hashState, type PendingFlow, same } from '../session/flow-cookie.js'
 import { appData, readBinding } from '../session/session.js'
@@ -35,7 +36,7 @@ export async function callback(client: Client, request: FastifyRequest, reply: F
     pending = await findFlow(client, request, params)
     if (!pending) return await reopened(client, request, reply, params)
     const { flow } = pending
-    checkAnswer(flow, params, await client.options.provider.metadata())
+    checkAnswer(flow, params, client.options.provider, await client.options.provider.metadata())
     return await finish(client, request, reply, pending, params, query)
   } catch (error) {
     if (!isClientError(error)) throw error
@@ -96,13 +97,15 @@ async function reopened(
 function checkAnswer(
   flow: PendingFlow,
   params: URLSearchParams,
+  provider: Provider,
   metadata: { readonly issuer: string; readonly authorization_response_iss_parameter_supported?: boolean },
 ): void {
   if (SINGLE.some((name) => params.getAll(name).length > 1)) throw new StateInvalidError()
   if (FOREIGN.some((name) => params.has(name))) throw new StateInvalidError()
   const issuer = params.get('iss')
   if (flow.issuer !== metadata.issuer) throw new StateInvalidError()
-  if (issuer === null ? metadata.authorization_response_iss_parameter_supported : issuer !== flow.issuer) {
+  const known = issuer === flow.issuer || (issuer !== null && provider.isIssuer(issuer))
+  if (issuer === null ? metadata.authorization_response_iss_parameter_supported : !known) {
     throw new StateInvalidError()
   }
   if (!params.get('code') && !params.get('error')) throw new StateInvalidError()

@@ -92,8 +92,12 @@ export async function connectAccount(
   const current = text === undefined ? undefined : await client.sessionStorage.open(slot, text).catch(() => undefined)
   const record = change(current)
   const stored = accountOf(record, account.id) as Account
+  const sealed = await client.sessionStorage.seal(slot, record)
+  // For its name only: whoever answers puts it into their own session.
+  const vault = await client.sessionStorage.vault({ ...slot, read: () => sealed, write: async () => {} })
+  client.manager.keeper.announce(vault, 'authorized', stored)
   return {
-    completion: { user, linkId, credentials: await client.sessionStorage.seal(slot, record) },
+    completion: { user, linkId, credentials: sealed },
     authorized: { credentials: credentialsOf(record, stored), claims: account.claims },
   }
 }

@@ -38,12 +38,13 @@ async function checkUser(client: Client, request: FastifyRequest, flow: PendingF
 async function accountFrom(client: Client, flow: PendingFlow, tokens: TokenSet): Promise<Account> {
   const { provider, clock } = client.options
   const identity = await identify(provider, flow.scopes, tokens)
+  const claims = identity.claims || tokens.details ? { ...tokens.details, ...identity.claims } : undefined
   const scopes = grantedScopes(provider, flow.scopes, tokens)
   return {
     id: identity.id ?? randomUUID(),
     identified: identity.id !== undefined,
     ...(identity.email === undefined ? {} : { email: identity.email }),
-    ...(identity.claims ? { claims: identity.claims } : {}),
+    ...(claims ? { claims } : {}),
     ...(tokens.idToken && client.options.store ? { idToken: tokens.idToken } : {}),
     tokens: {
       accessToken: tokens.accessToken,

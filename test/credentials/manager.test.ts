@@ -238,3 +238,11 @@ test('managers of two names share a store and no users', async () => {
   expect(await b?.deleteUser('u')).toEqual({ accounts: [], pending: 0 })
   expect((await a?.user('u'))?.credentials?.accessToken).toBe('of-a')
 })
+
+test('a worker without a key that records need is told so at once, and not by one user after the other', async () => {
+  const storage = { ...memoryStore(), shared: true }
+  const { provider, manager } = await signedIn({ storage })
+  const strange = new CredentialManager(optionsOf(provider, { storage, encryptionKeys: 'k'.repeat(32) }))
+  await expect(strange.user('sub-alice')).rejects.toMatchObject({ code: 'FST_OAUTH2_KEY_IN_USE' })
+  expect((await manager.user('sub-alice')).hasCredentials()).toBe(true)
+})

@@ -55,7 +55,16 @@ function account(given: Case): Account {
 }
 
 const decide = (given: Case): RefreshDecision =>
-  decideRefresh(account(given), { now, rotation: 'strict', age: 0, watched: 0, ...given.context })
+  decideRefresh(account(given), {
+    now,
+    rotation: 'strict',
+    grace: 0,
+    timeout: 10_000,
+    ended: false,
+    age: 0,
+    watched: 0,
+    ...given.context,
+  })
 
 const expired = { expires: -1, attempt: true } as const
 const old = { age: ABANDONED_AFTER, watched: SECOND_LOOK_AFTER }
@@ -110,8 +119,14 @@ const table: [name: string, given: Case, decision: RefreshDecision][] = [
   ],
   ['a claim was given back, and there is still doubt', { expires: 0, doubted: true }, 'claim'],
   ['the same, strict, token not over', { expires: 60_000, doubted: true, context: { rejected: 'at' } }, 'wait'],
-  // The lifetime is unknown, so that there is something left to lose for as long as anybody knows.
-  ['the same, strict, of unknown lifetime', { attempt: true, context: { ...old, rejected: 'at' } }, 'wait'],
+  // An API's refusal is all that will ever be known of its end.
+  ['the same, strict, of unknown lifetime', { attempt: true, context: { ...old, rejected: 'at' } }, 'take_over'],
+  [
+    'an owner that waits longer for its answer is given longer',
+    { ...expired, context: { ...old, timeout: 60_000, age: 61_999 } },
+    'wait',
+  ],
+  ['and not for ever', { ...expired, context: { ...old, timeout: 60_000, age: 62_000 } }, 'take_over'],
 ]
 
 describe('decideRefresh', () => {
@@ -121,8 +136,60 @@ describe('decideRefresh', () => {
 
   test('looks at nothing but what it is given', () => {
     const frozen = Object.freeze(account(expired))
-    const context = Object.freeze({ now, rotation: 'strict', age: 0, watched: 0 } as const)
+    const context = Object.freeze({
+      now,
+      rotation: 'strict',
+      grace: 0,
+      timeout: 10_000,
+      ended: false,
+      age: 0,
+      watched: 0,
+    } as const)
     expect([decideRefresh(frozen, context), decideRefresh(frozen, context)]).toEqual(['wait', 'wait'])
+  })
+})
+
+describe('a provider that takes a refresh token again for a while', () => {
+  const SECOND = 1000
+  const doubted = (seconds: number) => ({
+    ...account({ expires: 60_000 }),
+    attempt: { ...attempt, at: now - seconds * SECOND },
+  })
+  const context = {
+    now,
+    rejected: 'at',
+    rotation: 'strict',
+    grace: 30 * SECOND,
+    timeout: 10_000,
+    ended: false,
+    age: 0,
+    watched: 0,
+  } as const
+
+  test.each<[string, number, Partial<RefreshContext>, RefreshDecision]>([
+    ['whoever lost the answer asks again at once', 0, { ended: true }, 'take_over'],
+    ['up to ten seconds before it is over', 19.999, { ended: true }, 'take_over'],
+    ['then not any more', 20, { ended: true }, 'wait'],
+    ['not when it went back in time', -1, { ended: true }, 'wait'],
+    ['not without a grace period', 0, { ended: true, grace: 0 }, 'wait'],
+    ['others do not know that the owner is not at it any more', 0, {}, 'wait'],
+    ['others do not count on a short grace period: clocks differ', 0, old, 'wait'],
+    ['a long one', 31, { ...old, grace: 300 * SECOND }, 'take_over'],
+    ['a long one, less ten seconds and as much as clocks differ', 230, { ...old, grace: 300 * SECOND }, 'wait'],
+    ['a long one, too young', 0, { ...old, grace: 300 * SECOND, age: ABANDONED_AFTER - 1 }, 'wait'],
+  ])('%s', (_name, seconds, given, expected) => {
+    expect(decideRefresh(doubted(seconds), { ...context, ...given })).toBe(expected)
+  })
+
+  test('counted from the first use', () => {
+    const again = claim(doubted(15), 'mine', now)
+    expect(decideRefresh(again, { ...context, ended: true })).toBe('take_over')
+    expect(decideRefresh(again, { ...context, ended: true, now: now + 5 * SECOND })).toBe('wait')
+  })
+
+  test('an attempt of a version that did not write down when', () => {
+    const given = { ...account({ expires: 60_000 }), attempt }
+    expect(decideRefresh(given, { ...context, ended: true, grace: 3_600_000 })).toBe('wait')
   })
 })
 

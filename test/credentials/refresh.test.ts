@@ -493,6 +493,27 @@ describe('an answer that got lost', () => {
     expect(refreshes()).toBe(2)
   })
 
+  test('a provider with a grace period is asked again at once, for as long as that lasts', async () => {
+    const { browser, url, provider, refreshes } = await signedIn({
+      client: (p) => ({ provider: { issuer: p.issuer, refresh: { rotation: 'strict', grace: 30 } } }),
+    })
+    clock.advance(HOUR)
+    onRefresh(provider, { status: 500, body: {} })
+    for (const [ms, expected] of [
+      [0, 1],
+      [0, 2],
+      [19 * SECOND, 3],
+      // Ten seconds are left of it, which a request may take to arrive.
+      [SECOND, 3],
+      // The third one is half a minute old by now.
+      [29 * SECOND, 4],
+    ] as const) {
+      clock.advance(ms)
+      expect((await browser.xhr(`${url}/profile`)).status).toBe(503)
+      expect(refreshes()).toBe(expected)
+    }
+  })
+
   test('another process waits for the attempt to be abandoned, by the clock of the store', async () => {
     const { get, ...rest } = memoryStore({ clock: clock.now })
     let looks = 0

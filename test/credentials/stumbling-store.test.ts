@@ -50,3 +50,22 @@ test('it survives, too, when somebody else writes just then and the store stumbl
   expect(provider.count('token', 'refresh_token')).toBe(2)
   expect((await app.oauth2.user('sub-alice')).accounts()).toHaveLength(2)
 })
+
+test('a claim that was written though the store said otherwise holds nobody up', async () => {
+  const inner = memoryStore()
+  let lost = false
+  const put: typeof inner.put = async (key, value, expected) => {
+    const generation = await inner.put(key, value, expected)
+    if (lost) throw new Error('the connection was cut before the answer')
+    return generation
+  }
+  const { browser, url, provider, clock } = await startApp({ storage: { ...inner, put } })
+  await browser.goto(`${url}/profile`)
+  clock.advance(3_600_000)
+  lost = true
+  expect((await browser.goto(`${url}/profile`)).status).toBe(503)
+  expect(provider.count('token', 'refresh_token')).toBe(0)
+  lost = false
+  expect((await browser.goto(`${url}/profile`)).status).toBe(200)
+  expect(provider.count('token', 'refresh_token')).toBe(1)
+})

@@ -305,3 +305,11 @@ test.each(['', undefined as unknown as string])('a bare code that is none is ref
 })
 
 const now = () => Math.floor(Date.now() / 1000)
+
+test('a provider that is logged shows neither its secret nor anything else', async () => {
+  const { provider, server } = await provided()
+  for (const text of [inspect({ provider }, { depth: 9, showHidden: true }), JSON.stringify({ provider })]) {
+    expect(text).toContain(server.issuer)
+    expect(text).not.toContain('canary')
+  }
+})

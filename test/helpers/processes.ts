@@ -12,6 +12,8 @@ import { promisify } from 'node:util'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 export interface Compiled {
+  /** Where it is, with the paths that the sources have. */
+  readonly folder: string
   /**
    * Runs a script with the folder and the task as arguments, the latter as JSON.
    *
@@ -66,6 +68,7 @@ export async function compileSources(entries: readonly string[]): Promise<Compil
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config))
   await promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', folder])
   return {
+    folder,
     start: (script, task, { env, talk = false } = {}) =>
       spawn(process.execPath, [resolve(folder, script), folder, JSON.stringify(task)], {
         stdio: talk ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'pipe', 'pipe'],

@@ -51,6 +51,8 @@ export interface Scenario extends Partial<Budget> {
   readonly processes: readonly number[]
   readonly others?: readonly Other['kind'][]
   readonly rotation?: 'none' | 'rotating' | 'strict'
+  /** ms after its first use for which a refresh token can be used again. */
+  readonly grace?: number
   /** ms for which the first access token lasts. Default: none. */
   readonly lasts?: number
   /** How much time may pass while an answer is waited for or written down. Default 10,000. */
@@ -112,7 +114,7 @@ export interface World extends Budget {
   readonly families: readonly Family[]
   readonly actors: readonly (Process | Other)[]
   /** By refresh token: how often it reached the provider, and when last. */
-  readonly sends: Readonly<Record<string, { readonly times: number; readonly last: number }>>
+  readonly sends: Readonly<Record<string, { readonly times: number; readonly last: number; readonly used: number }>>
   /** The family that was revoked, if that is the last thing that people did to the record. */
   readonly revoked?: number | undefined
 }
@@ -139,16 +141,17 @@ function accountWith(family: number, expiresAt: number, withRefreshToken = true)
 
 /** Always: when time passes, everything else moves into the past, and no farther than it matters. */
 const NOW = 0
+const LONGEST_GRACE = 400_000
 const OLDEST: Record<string, number> = { written: 30_000, first: 2_000, startedAt: 2_001, last: 30_000, expiresAt: 1 }
 
-function later<T>(value: T, ms: number): T {
-  if (Array.isArray(value)) return value.map((item) => later(item, ms)) as T
+function later<T>(value: T, ms: number, oldest: typeof OLDEST): T {
+  if (Array.isArray(value)) return value.map((item) => later(item, ms, oldest)) as T
   if (typeof value !== 'object' || value === null) return value
   const moved = Object.entries(value).map(([name, item]) => {
-    const oldest = OLDEST[name]
-    if (typeof item !== 'number' || oldest === undefined) return [name, later(item, ms)]
+    const limit = oldest[name]
+    if (typeof item !== 'number' || limit === undefined) return [name, later(item, ms, oldest)]
     // What ends within the hour lasts for all of the shorter times together.
-    return [name, Math.max(item - (name === 'expiresAt' && ms < HOUR ? 0 : ms), -oldest)]
+    return [name, Math.max(item - (name === 'expiresAt' && ms < HOUR ? 0 : ms), -limit)]
   })
   return Object.fromEntries(moved) as T
 }
@@ -167,10 +170,13 @@ function broken(promise: string): never {
 }
 
 export function refreshModel(scenario: Scenario): Model<World> {
-  const { rotation = 'strict', lasts = 0, answeredWithin = 10_000, others = [] } = scenario
+  const { rotation = 'strict', grace = 0, lasts = 0, answeredWithin = 10_000, others = [] } = scenario
   const late = answeredWithin >= 28_000
   const decide: Decisions = { ...DECISIONS, ...scenario.decisions }
   const { crash = 0, lost = 0, failed = 0, unsent = 0, mangled = 0, withdrawn = 0, skew = 0, pass = [] } = scenario
+  // When a refresh token was first used matters only where there is a grace period.
+  const counted = { at: LONGEST_GRACE, doubtedSince: LONGEST_GRACE, used: LONGEST_GRACE }
+  const oldest = grace > 0 ? { ...OLDEST, ...counted } : OLDEST
   const budget = { crash, lost, failed, unsent, mangled, withdrawn, skew, pass }
   const troubled = crash + lost + failed + withdrawn > 0 || late
   const initial: World = {
@@ -234,6 +240,9 @@ export function refreshModel(scenario: Scenario): Model<World> {
           now: NOW,
           rejected: me.rejected,
           rotation,
+          grace,
+          timeout: 10_000,
+          ended: attempt !== undefined && me.ended === attempt.id,
           age: NOW - stored.written,
           watched: watched ? NOW - watched.first : 0,
         })
@@ -300,15 +309,17 @@ export function refreshModel(scenario: Scenario): Model<World> {
   function answers(world: World, mine: Claim): [string, RefreshAnswer, World][] {
     const token = mine.tokens.refreshToken!
     const all: [string, RefreshAnswer, World][] = []
-    const { times, last } = world.sends[token] ?? { times: 0, last: NOW }
+    const { times, last, used } = world.sends[token] ?? { times: 0, last: NOW, used: NOW }
+    const graced = grace > 0 && NOW - used <= grace
     if (world.unsent > 0) all.push(['no connection', { failure: 'unsent' }, { ...world, unsent: world.unsent - 1 }])
-    if (times > 0 && rotation !== 'none') {
+    if (times > 0 && rotation !== 'none' && !graced) {
       if (!troubled) broken(`${token} is sent again though nothing went wrong`)
       if (!late && NOW - last < 28_000) broken(`${token} is sent again after ${NOW - last} ms`)
     }
     const live = mine.tokens.expiresAt === undefined || NOW < mine.tokens.expiresAt
-    if (times > 0 && rotation === 'strict' && live && !late) broken('a strict provider is asked again too early')
-    const arrived: World = { ...world, sends: { ...world.sends, [token]: { times: times + 1, last: NOW } } }
+    if (times > 0 && rotation === 'strict' && live && !late && !graced)
+      broken('a strict provider is asked again too early')
+    const arrived: World = { ...world, sends: { ...world.sends, [token]: { times: times + 1, last: NOW, used } } }
     const index = familyOf(token)
     const family = world.families[index]!
     const withFamily = (change: Partial<Family>, at = arrived): World => ({
@@ -317,7 +328,7 @@ export function refreshModel(scenario: Scenario): Model<World> {
     })
     if (world.failed > 0) all.push(['500', { failure: 'in_doubt' }, { ...arrived, failed: world.failed - 1 }])
     if (family.over) return [...all, ['refused', { failure: 'invalid_grant' }, arrived]]
-    if (rotation !== 'none' && numberOf(token) !== family.newest) {
+    if (rotation !== 'none' && numberOf(token) !== family.newest && !graced) {
       const over = rotation === 'strict' ? withFamily({ over: 'reused' }) : arrived
       if (!troubled) broken(`${token} is used twice though nothing went wrong`)
       return [...all, ['refused, used before', { failure: 'invalid_grant' }, over]]
@@ -436,7 +447,7 @@ export function refreshModel(scenario: Scenario): Model<World> {
       for (const [i, ms] of world.pass.entries()) {
         if (world.pass.indexOf(ms) !== i || (ms > answeredWithin && world.actors.some(isBusy))) continue
         if (world.actors.every(({ at }) => at === 'done' || at === 'crashed')) continue
-        yield [`${ms} ms pass`, { ...later(world, ms), pass: world.pass.filter((_, j) => j !== i) }]
+        yield [`${ms} ms pass`, { ...later(world, ms, oldest), pass: world.pass.filter((_, j) => j !== i) }]
       }
     },
     end(world) {

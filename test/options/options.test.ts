@@ -284,6 +284,22 @@ describe('refused at registration, by name', () => {
       { ...base, baseUrl: 'https://a.example', redirectUri: 'https://a.example/oauth2callback' },
       /exclude/,
     ],
+    [
+      'another kind of rotation',
+      { ...base, provider: { issuer: 'https://issuer.example', refresh: { rotation: 'never' as 'none' } } },
+      /"provider.refresh.rotation".*"none", "rotating", "strict"/,
+    ],
+    [
+      'a grace period in words',
+      {
+        ...base,
+        provider: {
+          issuer: 'https://issuer.example',
+          refresh: { rotation: 'strict', grace: '30s' as unknown as number },
+        },
+      },
+      /"provider.refresh.grace".*seconds/,
+    ],
     ['ID tokens that nobody could verify', { ...base, provider: written, scopes: 'openid' }, /jwks_uri/],
     [
       'a secret is missing',

@@ -32,9 +32,9 @@ const RULES: Record<string, readonly string[]> = {
     'options',
     'request',
   ],
-  installed: ['errors', 'provider', 'flows', 'registration/provider', 'credentials/credentials'],
   // People, machines and API clients of one provider: over what a token source is, and nothing that keeps tokens.
   google: ['errors', 'credentials/authorized-fetch', 'credentials/credentials', 'provider/http', 'provider/scopes'],
+  installed: ['errors', 'provider', 'flows', 'registration/provider', 'credentials/credentials'],
   testing: ['errors', 'storage/storage'],
   cli: [
     'errors',

@@ -67,8 +67,9 @@ const suffix = () => randomBytes(6).toString('hex')
 /** The bytes of every file in a directory, as characters of one byte each. */
 async function bytesOf(directory: string): Promise<string> {
   const names = await readdir(directory, { recursive: true, withFileTypes: true })
-  const files = names.filter((entry) => entry.isFile()).map(({ name }) => name)
-  const contents = await Promise.all(files.map((file) => readFile(join(directory, file), 'latin1')))
+  const files = names.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name))
+  // Locks and leases come and go meanwhile.
+  const contents = await Promise.all(files.map((file) => readFile(file, 'latin1').catch(() => '')))
   return [...files, ...contents].join('\n')
 }
 

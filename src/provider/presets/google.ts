@@ -1,5 +1,6 @@
 import type { Fetch } from '../http.js'
 import type { ProviderOptions } from '../preset.js'
+import { originOf, type PresetOptions } from './shared.js'
 
 const ISSUER = 'https://accounts.google.com'
 
@@ -15,10 +16,10 @@ const ISSUER = 'https://accounts.google.com'
  * const provider = google()
  * ```
  */
-export function google({ issuer = ISSUER }: { issuer?: string } = {}): ProviderOptions {
+export function google({ issuer = ISSUER }: PresetOptions = {}): ProviderOptions {
   return {
     issuer,
-    apiOrigins: issuer === ISSUER ? ['https://*.googleapis.com'] : [new URL(issuer).origin],
+    apiOrigins: issuer === ISSUER ? ['https://*.googleapis.com'] : [originOf(issuer)],
     scopes: {
       // Google answers with the long form whichever was asked for.
       aliases: {
@@ -26,6 +27,7 @@ export function google({ issuer = ISSUER }: { issuer?: string } = {}): ProviderO
         'https://www.googleapis.com/auth/userinfo.profile': 'profile',
         'https://www.googleapis.com/auth/plus.me': 'profile',
       },
+      implies: IMPLIES,
     },
     issuerAliases: issuer === ISSUER ? ['accounts.google.com'] : [],
     introspect: (context) => tokenInfo(context, issuer === ISSUER ? 'https://oauth2.googleapis.com' : issuer),
@@ -33,6 +35,24 @@ export function google({ issuer = ISSUER }: { issuer?: string } = {}): ProviderO
     offline: { params: { access_type: 'offline' } },
     refresh: { rotation: 'none' },
   }
+}
+
+const AUTH = 'https://www.googleapis.com/auth'
+
+/** Whoever may change everything may read it too: pages that need less are not asked for again. */
+const IMPLIES = {
+  [`${AUTH}/drive`]: ['drive.readonly', 'drive.file', 'drive.metadata'].map((scope) => `${AUTH}/${scope}`),
+  [`${AUTH}/drive.readonly`]: [`${AUTH}/drive.metadata.readonly`],
+  [`${AUTH}/drive.metadata`]: [`${AUTH}/drive.metadata.readonly`],
+  [`${AUTH}/calendar`]: [`${AUTH}/calendar.readonly`, `${AUTH}/calendar.events`],
+  [`${AUTH}/calendar.readonly`]: [`${AUTH}/calendar.events.readonly`],
+  [`${AUTH}/calendar.events`]: [`${AUTH}/calendar.events.readonly`],
+  [`${AUTH}/spreadsheets`]: [`${AUTH}/spreadsheets.readonly`],
+  [`${AUTH}/documents`]: [`${AUTH}/documents.readonly`],
+  [`${AUTH}/contacts`]: [`${AUTH}/contacts.readonly`],
+  [`${AUTH}/tasks`]: [`${AUTH}/tasks.readonly`],
+  [`${AUTH}/gmail.modify`]: [`${AUTH}/gmail.readonly`, `${AUTH}/gmail.send`],
+  'https://mail.google.com/': [`${AUTH}/gmail.modify`],
 }
 
 /** Whether an authorization or token endpoint, as client secrets files name them, is Google's. */
