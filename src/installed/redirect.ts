@@ -13,7 +13,7 @@ export interface RedirectOptions {
   readonly host?: string
   /**
    * Ports to try, in that order; 0 is any free one. Default: any free one, which RFC 8252 makes providers accept, unless
-   * the redirect URI of the client secrets file names a port.
+   * redirect URIs of the client secrets file name ports.
    */
   readonly ports?: readonly number[]
   /** Path of the redirect URI; `''` for one that ends with the port. Default: as in the client secrets file, else `'/'`. */
@@ -31,7 +31,7 @@ export interface Redirect {
 export function redirectOf(options: RedirectOptions, secrets: ClientSecrets | undefined): Redirect {
   const registered = registeredLoopback(secrets, options.host)
   const host = options.host === undefined ? (registered?.host ?? '127.0.0.1') : hostOf(options.host)
-  const { ports = registered ? [registered.port] : [0], path = registered?.path ?? '/' } = options
+  const { ports = registered?.ports ?? [0], path = registered?.path ?? '/' } = options
   if (ports.length === 0 || !ports.every((port) => Number.isInteger(port) && port >= 0 && port <= 65_535)) {
     throw new OptionError('ports', 'must be an array of port numbers, such as [8080, 8090]; [0] is any free one.')
   }
@@ -51,14 +51,23 @@ function hostOf(host: string): string {
   throw new OptionError('host', 'must be this machine: "127.0.0.1", "[::1]" or "localhost".')
 }
 
-function registeredLoopback(secrets: ClientSecrets | undefined, host: string | undefined) {
+/** The loopback redirect URIs of the file that share host and path with the first of them. */
+function registeredLoopback(
+  secrets: ClientSecrets | undefined,
+  host: string | undefined,
+): { host: string; ports: number[]; path: string } | undefined {
   if (!secrets || secrets.redirectUris.length === 0) return undefined
-  for (const uri of secrets.redirectUris) {
+  const local = secrets.redirectUris.flatMap((uri) => {
     const url = URL.canParse(uri) ? new URL(uri) : undefined
-    if (url?.protocol !== 'http:' || !isLoopback(url.hostname)) continue
+    if (url?.protocol !== 'http:' || !isLoopback(url.hostname)) return []
     // Compared as text by the provider, so that an empty path stays empty.
     const path = url.pathname === '/' && !uri.endsWith('/') ? '' : url.pathname
-    return { host: url.hostname, port: Number(url.port), path }
+    return [{ host: url.hostname, port: Number(url.port), path }]
+  })
+  const [first] = local
+  if (first) {
+    const alike = local.filter((one) => one.host === first.host && one.path === first.path)
+    return { host: first.host, ports: alike.map(({ port }) => port), path: first.path }
   }
   if (host !== undefined) return undefined
   throw new ClientSecretsError(

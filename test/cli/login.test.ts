@@ -89,42 +89,46 @@ describe('login, token, list and revoke', () => {
     expect(await run('list')).toEqual({ code: 0, stdout: '', stderr: 'Nobody is logged in.\n' })
   }, 60_000)
 
-  test('the same credentials file, used by 4 processes at once with the command line, is refreshed once', async () => {
-    await login(['--scopes', 'openid files.read'])
-    const [first] = JSON.parse((await run('list', '--json')).stdout)
-    expect(first.refreshable).toBe(true)
-    // What is stored says that the access token has expired.
-    await rewind(first.expiresAt)
-    const before = server.tokenRequests.length
-    const all = await Promise.all(Array.from({ length: 4 }, () => run('token')))
-    expect(all.map(({ code, stderr }) => ({ code, stderr }))).toEqual(Array(4).fill({ code: 0, stderr: '' }))
-    expect(new Set(all.map(({ stdout }) => stdout)).size).toBe(1)
-    expect(await api(all[0]?.stdout.trim() as string)).toMatchObject({ status: 200 })
-    expect(server.tokenRequests.slice(before).map(({ grantType }) => grantType)).toEqual(['refresh_token'])
-  }, 60_000)
-
-  /** Makes the stored access token one that expired, as time would. */
-  async function rewind(_expiresAt: number) {
-    const manager = await managerOf()
-    const user = await manager.user('default')
-    const { token } = await user.getAccessToken()
-    const { Credentials } = await import('../../src/credentials/index.js')
-    // The refresh token stays: credentials of the same identity without one keep the old one.
-    await user.adopt(
-      Credentials.fromAccessToken(token, { userId: 'sub-alice', scopes: [...user.scopes], expiresAt: Date.now() - 1 }),
-    )
-    await manager.close()
-  }
-
-  async function managerOf() {
-    const key = (await readFile(join(env.OAUTH2CLIENT_HOME as string, 'key'), 'utf8')).trim()
-    return new CredentialManager({
-      provider: google({ issuer: server.issuer }),
-      clientId: 'terminal',
-      storage: fileStore({ path: join(env.OAUTH2CLIENT_HOME as string, 'credentials.json') }),
-      encryptionKeys: [key],
-    })
-  }
+  test.each([
+    ['a refresh token that stays', false],
+    ['one that is replaced, where a second use ends the grant', true],
+  ])(
+    'the same credentials file, used by 4 processes at once with the command line, is refreshed once: %s',
+    async (_, rotates) => {
+      if (rotates) {
+        await server.close()
+        server = await startAuthorizationServer({
+          clients: [{ clientId: 'terminal' }],
+          scopes: { 'files.read': {} },
+          api: { '/files': { scope: 'files.read', body: 'alice' } },
+          googleHabits: false,
+          rotateRefreshTokens: true,
+        })
+        onTestFinished(() => server.close())
+      }
+      // Expired when it arrives, so that the first use has to refresh.
+      server.tweak = { expiresIn: 0 }
+      const provider = rotates ? ['--issuer', server.issuer] : who().slice(2)
+      const talk = new Conversation(
+        installed.start(
+          ['login', '--browser', '--client-id', 'terminal', ...provider, '--scopes', 'openid files.read'],
+          env,
+        ),
+      )
+      await signInAt(await talk.heard(URL_LINE))
+      expect(await talk.ended()).toMatchObject({ code: 0 })
+      server.tweak = {}
+      // Long enough for all of them to be there before the first is done.
+      server.faults.token = { delay: 700 }
+      const before = server.tokenRequests.length
+      const all = await Promise.all(Array.from({ length: 4 }, () => run('token')))
+      expect(all.map(({ code, stderr }) => ({ code, stderr }))).toEqual(Array(4).fill({ code: 0, stderr: '' }))
+      expect(new Set(all.map(({ stdout }) => stdout)).size).toBe(1)
+      expect(await api(all[0]?.stdout.trim() as string)).toMatchObject({ status: 200 })
+      expect(server.tokenRequests.slice(before).map(({ grantType }) => grantType)).toEqual(['refresh_token'])
+    },
+    60_000,
+  )
 
   test('logging in for more keeps what was granted before', async () => {
     await login(['--scopes', 'openid email files.read'])
@@ -154,6 +158,31 @@ describe('login, token, list and revoke', () => {
     ])
   }, 60_000)
 
+  test('a provider that is away, and a grant that ended there: each says what to do', async () => {
+    server.tweak = { expiresIn: 0 }
+    await login(['--scopes', 'openid files.read'])
+    await server.revokeGrants('alice')
+    const ended = await run('token')
+    expect(ended).toMatchObject({ code: 1, stdout: '' })
+    expect(ended.stderr).toMatch(/FST_OAUTH2_CREDENTIALS_REQUIRED.*: run: oauth2client login\n$/)
+    expect((await run('list')).stdout).toMatch(/needs_reauthorization \(refused\)/)
+    await login(['--scopes', 'openid files.read'])
+    await server.close()
+    const away = await run('token')
+    expect(away).toMatchObject({ code: 1, stdout: '' })
+    expect(away.stderr).toMatch(/FST_OAUTH2_PROVIDER_UNAVAILABLE\): .*ECONNREFUSED/)
+    expect((await run('list', '--json')).stdout).toContain('"refreshable":true')
+  }, 60_000)
+
+  test('another client under the same name does not touch what is stored', async () => {
+    await login(['--scopes', 'openid files.read'])
+    const other = ['login', '--browser', '--client-id', 'another', '--issuer', server.issuer]
+    const { code, stderr } = await installed.run(other, env)
+    expect(code).toBe(1)
+    expect(stderr).toContain('belongs to another client. Choose another --name or --user.')
+    expect(await run('token')).toMatchObject({ code: 0 })
+  }, 60_000)
+
   test('what was declined is said, and a refusal is exit code 1 with nothing stored', async () => {
     const less = await login(['--scopes', 'openid files.read'], { consent: { scope: [] } })
     expect(less).toMatchObject({ code: 0, stderr: expect.stringContaining('Not granted: files.read\n') })
@@ -164,6 +193,27 @@ describe('login, token, list and revoke', () => {
     expect((await run('list', '--user', 'other')).stdout).toBe('')
   }, 60_000)
 })
+
+test.skipIf(process.platform !== 'linux')(
+  'the browser of the system is opened, with the package "open"',
+  async () => {
+    await installed.add('open')
+    const opened = join(home, 'opened')
+    const script = join(home, 'browser')
+    await writeFile(script, `#!/bin/sh\nprintf %s "$1" > '${opened}.part' && mv '${opened}.part' '${opened}'\n`, {
+      mode: 0o755,
+    })
+    const BROWSER = script
+    const PATH = process.env.PATH as string
+    const talk = new Conversation(installed.start(['login', ...who(), '--scopes', 'openid'], { ...env, BROWSER, PATH }))
+    const printed = await talk.heard(URL_LINE)
+    expect(talk.stderr).toContain('Your browser opens.')
+    await expect.poll(() => readFile(opened, 'utf8').catch(() => ''), { timeout: 10_000 }).toBe(printed)
+    await signInAt(printed)
+    expect(await talk.ended()).toMatchObject({ code: 0 })
+  },
+  60_000,
+)
 
 describe('without a browser', () => {
   test('a code is shown by itself, and the person enters it on another device', async () => {

@@ -62,6 +62,9 @@ test('what was typed wrongly is not repeated when it holds a password', async ()
     ['migrate', '--url', `-${url}`],
     ['migrate', '--url', `htp${url}`],
     ['migrate', '--print', '--dialect', url],
+    ['login', '--client-id', 'x', '--issuer', 'https://login.example', '--store', `htp${url}`],
+    ['login', '--client-id', 'x', '--issuer', 'https://login.example', url],
+    ['token', url],
     ['migrate', '--url', url.replace('db.example', 'db example')],
   ]) {
     const { code, stdout, stderr } = await run(args)

@@ -229,14 +229,22 @@ describe('TL-3: what ends badly says so, in the browser and to the program', () 
   })
 })
 
-describe('ports', () => {
-  async function busyPort(): Promise<number> {
-    const server = createServer().listen(0, '127.0.0.1')
-    await new Promise((resolve) => server.once('listening', resolve))
-    onTestFinished(() => void server.close())
-    return (server.address() as AddressInfo).port
-  }
+async function busyPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  onTestFinished(() => void server.close())
+  return (server.address() as AddressInfo).port
+}
 
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+describe('ports', () => {
   test('IA-5, TL-4: all ports busy is an error at once, before any browser', async () => {
     const ports = [await busyPort(), await busyPort()]
     const shown: string[] = []
@@ -389,6 +397,14 @@ describe('client secrets files', () => {
       clientSecretsFile: await secretsFile(['urn:ietf:wg:oauth:2.0:oob', 'http://localhost']),
     })
     expect(new URL(urls[0] as string).searchParams.get('redirect_uri')).toMatch(/^http:\/\/localhost:\d+$/)
+  })
+
+  test('registered ports are tried in their order', async () => {
+    const [busy, free] = [await busyPort(), await freePort()]
+    const { urls } = await withPerson({
+      clientSecretsFile: await secretsFile([`http://127.0.0.1:${busy}/cb`, `http://127.0.0.1:${free}/cb`]),
+    })
+    expect(new URL(urls[0] as string).searchParams.get('redirect_uri')).toBe(`http://127.0.0.1:${free}/cb`)
   })
 
   test('one for a web server is refused with what to do', async () => {
