@@ -25,6 +25,8 @@ export interface AuthorizedFetchOptions {
   readonly refusals: Map<string, number>
   /** Names the credential in `refusals`. */
   readonly credential: string
+  /** Whether the token that was handed out last was obtained since then, and not before. Default: it was. */
+  readonly isNew?: (since: number) => boolean
 }
 
 /** Milliseconds. An API that refuses every token must not make us fetch one for every call. */
@@ -32,47 +34,58 @@ const REFUSED_FOR = 60_000
 const MAXIMUM_REFUSALS = 10_000
 
 /**
- * Makes the call; on a 401 gets one new access token and tries once more, if the body can be sent again. Every answer of the
- * API is returned as it is.
+ * Makes the call; on a 401 gets another access token and tries again, if the body can be sent again: once with a new one, and
+ * before that with one that somebody else has got meanwhile, which may be over already too. Every answer of the API is
+ * returned as it is.
  *
  * @throws {OriginNotAllowedError} instead of sending the token elsewhere
  */
 export async function authorizedFetch(
-  { source, allowedOrigins, fetch, clock, refusals, credential }: AuthorizedFetchOptions,
+  { source, allowedOrigins, fetch, clock, refusals, credential, isNew = () => true }: AuthorizedFetchOptions,
   input: string | URL | Request,
   init: RequestInit = {},
 ): Promise<Response> {
   const request = input instanceof Request ? input : undefined
   const url = new URL(request ? request.url : String(input))
   if (!isAllowedOrigin(url, allowedOrigins)) throw new OriginNotAllowedError(url.origin)
-  const send = ({ token }: AccessToken, again: boolean) => {
+  const send = ({ token }: AccessToken) => {
     const headers = new Headers(init.headers ?? request?.headers)
     headers.set('authorization', `Bearer ${token}`)
-    // A Request's body can be read once; a second attempt needs a copy that was made before the first.
-    return fetch(request ? (again ? request : request.clone()) : url, { ...init, headers })
+    // A Request's body can be read once; another attempt needs what is left of it.
+    return fetch(request ? request.clone() : url, { ...init, headers })
   }
-  const first = await source.getAccessToken()
-  const response = await send(first, false)
+  const startedAt = clock()
+  let used = await source.getAccessToken()
+  let response = await send(used)
   const refusal = `${credential}\n${url.origin}`
-  if (response.status !== 401 || !isReplayable(init.body) || clock() < (refusals.get(refusal) ?? 0)) return response
-  let second: AccessToken
-  try {
-    second = await source.getAccessToken({ rejected: first.token })
-  } catch (error) {
-    // The credentials ended: that is for the guard to answer. An outage is not; the API's own answer says more.
-    if ((error as { statusCode?: number }).statusCode === 401) {
-      await response.body?.cancel()
-      throw error
-    }
-    return response
+  if (!isReplayable(init.body) || startedAt < (refusals.get(refusal) ?? 0)) return response
+  for (let renewed = false; response.status === 401 && !renewed; renewed = isNew(startedAt)) {
+    const another = await anotherToken(source, used, response)
+    if (!another) return response
+    used = another
+    await response.body?.cancel()
+    response = await send(used)
   }
-  await response.body?.cancel()
-  const retried = await send(second, true)
-  if (retried.status === 401) {
+  if (response.status === 401) {
     if (refusals.size >= MAXIMUM_REFUSALS) refusals.clear()
     refusals.set(refusal, clock() + REFUSED_FOR)
   }
-  return retried
+  return response
+}
+
+/** @throws when the credentials ended: that is for the guard to answer. An outage is not; the API's own answer says more. */
+async function anotherToken(
+  source: TokenSource,
+  { token: rejected }: AccessToken,
+  response: Response,
+): Promise<AccessToken | undefined> {
+  try {
+    return await source.getAccessToken({ rejected })
+  } catch (error) {
+    if ((error as { statusCode?: number }).statusCode !== 401) return undefined
+    await response.body?.cancel()
+    throw error
+  }
 }
 
 function isReplayable(body: RequestInit['body']): boolean {

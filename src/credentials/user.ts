@@ -171,6 +171,7 @@ export class UserOAuth2 implements TokenSource {
         clock: registration.clock,
         refusals,
         credential: `${this.vault?.place ?? this.vault?.id}\n${this.accountId}`,
+        isNew: (since) => (this.current?.tokens.obtainedAt ?? since) >= since,
       },
       input,
       init,
