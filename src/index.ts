@@ -1,4 +1,5 @@
 export type { AccessToken, TokenSource } from './credentials/authorized-fetch.js'
+export { type ApiChallenge, challengeFrom } from './credentials/challenge-from.js'
 export { Credentials, type CredentialsFields } from './credentials/credentials.js'
 export { CredentialManager, type CredentialManagerOptions } from './credentials/manager.js'
 export type { Claims, ReauthorizationReason } from './credentials/record.js'

@@ -1,6 +1,7 @@
 /** Credentials without Fastify: the value, its one owner, and scopes. */
 export { parseScopes, type ScopeInput } from '../provider/scopes.js'
 export type { AccessToken, TokenSource } from './authorized-fetch.js'
+export { type ApiChallenge, challengeFrom } from './challenge-from.js'
 export { Credentials, type CredentialsFields } from './credentials.js'
 export { CredentialManager, type CredentialManagerOptions } from './manager.js'
 export type { DeletedUser, DeleteUserOptions } from './upkeep/delete-user.js'
