@@ -175,11 +175,11 @@ function providerOf({ provider, issuer }: Partial<Login>): ProviderOptions | und
   if (provider === undefined) return issuer === undefined ? undefined : { issuer }
   const known = Object.entries(presets).filter(([, value]) => typeof value === 'function')
   const preset = known.find(([name]) => name === provider)?.[1] as
-    | ((options?: { issuer?: string }) => ProviderOptions)
+    | ((options: { issuer?: string }) => ProviderOptions)
     | undefined
   if (!preset)
     throw new UsageError(`--provider knows ${known.map(([name]) => name).join(', ')}; others have an --issuer.`)
-  return issuer === undefined ? preset() : preset({ issuer })
+  return preset(issuer === undefined ? {} : { issuer })
 }
 
 function definedOnly<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
