@@ -51,8 +51,6 @@ export interface Target {
 async function specified(values: Values, io: Io): Promise<{ name: string; login: Login; known: boolean }> {
   for (const [option, value] of Object.entries(values)) if (value === '') throw new UsageError(`--${option} is empty.`)
   const logins = await readLogins(io)
-  const name = values.name ?? logins?.last ?? 'oauth2'
-  const before = logins?.logins[name]
   const whole = (path: string | undefined) => path && resolve(io.cwd, path)
   const client = {
     clientSecrets: whole(values['client-secrets']),
@@ -61,6 +59,8 @@ async function specified(values: Values, io: Io): Promise<{ name: string; login:
     provider: values.provider,
   }
   const told = Object.values(client).some((value) => value !== undefined)
+  const name = values.name ?? (told ? undefined : logins?.last) ?? 'oauth2'
+  const before = logins?.logins[name]
   const { clientSecrets, clientId, issuer, provider } = before ?? {}
   const store = values.store ?? (io.env.OAUTH2_STORE || undefined)
   const elsewhere = store !== undefined || values['key-file'] !== undefined
