@@ -1,7 +1,7 @@
 import { OptionError } from './errors.js'
 import { PROTECTED_PARAMS } from './flows/authorization-code.js'
+import { wantedScopes } from './flows/wanted-scopes.js'
 import type { OAuth2ClientOptions, ResolvedOptions } from './options.js'
-import type { ProviderOptions } from './provider/preset.js'
 import { parseScopes } from './provider/scopes.js'
 import { checkKnown, type Kind, oneOf } from './registration/checks.js'
 import { REGISTRATION_OPTIONS, Registration } from './registration/registration.js'
@@ -65,11 +65,7 @@ export function resolveOptions(raw: OAuth2ClientOptions, prefix = ''): ResolvedO
   }
   const suffix = name === 'oauth2' ? '' : `/${name}`
   const callbackPath = path('callbackPath', `/oauth2callback${suffix}`)
-  const { defaultScopes = usesOpenId(provider.options) ? ['openid', 'email'] : [], identityScopes = [] } =
-    provider.options
-  const chosen = raw.scopes === undefined ? defaultScopes : parseScopes(raw.scopes)
-  // Whoever signs in with OpenID Connect is known without them.
-  const scopes = chosen.includes('openid') ? [...chosen] : provider.scopes.union(chosen, identityScopes)
+  const scopes = wantedScopes(provider, raw.scopes)
   if (scopes.includes('openid') && provider.options.token_endpoint && !provider.options.jwks_uri) {
     throw new OptionError('provider', 'needs jwks_uri to verify ID tokens, or take "openid" out of "scopes".')
   }
@@ -97,10 +93,6 @@ export function resolveOptions(raw: OAuth2ClientOptions, prefix = ''): ResolvedO
     hook: oneOf('hook', raw.hook, ['onRequest', 'preValidation', 'preHandler']),
   }
   return Object.freeze(resolved)
-}
-
-function usesOpenId(provider: ProviderOptions): boolean {
-  return !provider.token_endpoint || provider.jwks_uri !== undefined
 }
 
 function checkParams(params: Readonly<Record<string, string>>): Readonly<Record<string, string>> {

@@ -5,7 +5,7 @@ import { type AuthorizationOptions, wantedOf } from '../installed/authorization.
 import type { Provider } from '../provider/provider.js'
 import { defineCommand, type Io, OK, UsageError } from './command.js'
 import { rememberLogin } from './places.js'
-import { bestWay, sign } from './sign-in.js'
+import { sign, signAnyWay } from './sign-in.js'
 import { findTarget, TARGET_HELP, TARGET_OPTIONS, type Target, userOf, withTarget } from './target.js'
 
 const HELP = `Usage: oauth2client login --client-secrets <file> [--scopes <scopes>] [options]
@@ -73,8 +73,9 @@ export const login = defineCommand({
         ...(values.prompt === undefined ? {} : { prompt: values.prompt }),
         ...(values['login-hint'] === undefined ? {} : { loginHint: values['login-hint'] }),
       }
-      const way = browser ? 'browser' : device ? 'device' : paste ? 'paste' : await bestWay(provider, io)
-      const credentials = await sign(way, options, { port, timeout }, io)
+      const way = browser ? 'browser' : device ? 'device' : paste ? 'paste' : undefined
+      const waiting = { port, timeout }
+      const credentials = await (way ? sign(way, options, waiting, io) : signAnyWay(provider, options, waiting, io))
       await stored.adopt(credentials)
       await rememberLogin(io, target.name, remembered(target, credentials, io))
       tell(target, credentials, options, json, io)
@@ -118,8 +119,8 @@ async function asked(
   }
 }
 
-function remembered({ login, open, account: _account }: Target, credentials: Credentials, io: Io) {
-  const { store: _store, ...rest } = login
+function remembered({ login, open }: Target, credentials: Credentials, io: Io) {
+  const { store: _store, account: _before, ...rest } = login
   if (login.store !== undefined && open.remembered === undefined) {
     io.stderr.write(
       'The address of the store holds a password and is not remembered: pass it again, best as OAUTH2_STORE.\n',

@@ -1,6 +1,7 @@
 /** The ways in which `oauth2client login` has a person sign in, and what it says meanwhile. */
 import { createInterface } from 'node:readline'
 import type { Credentials } from '../credentials/credentials.js'
+import { ClientRejectedError } from '../errors.js'
 import type { DeviceAuthorization } from '../flows/device-authorization.js'
 import type { AuthorizationOptions } from '../installed/authorization.js'
 import { runDeviceFlow } from '../installed/device.js'
@@ -10,19 +11,32 @@ import type { Provider } from '../provider/provider.js'
 import { hasBrowser } from './browser.js'
 import { type Io, UsageError } from './command.js'
 
-export type Way = 'browser' | 'device' | 'paste'
-
-/** The way that is the least trouble for whoever runs the command. */
-export async function bestWay(provider: Provider, io: Io): Promise<Way> {
-  if (hasBrowser(io.env)) return 'browser'
-  if ((await provider.metadata()).device_authorization_endpoint !== undefined) return 'device'
-  return io.stdin?.isTTY ? 'paste' : 'browser'
-}
+type Way = 'browser' | 'device' | 'paste'
 
 export interface Waiting {
   readonly port: number | undefined
   /** Seconds. */
   readonly timeout: number | undefined
+}
+
+/** Signs in in the way that is the least trouble for whoever runs the command. */
+export async function signAnyWay(
+  provider: Provider,
+  options: AuthorizationOptions,
+  waiting: Waiting,
+  io: Io,
+): Promise<Credentials> {
+  if (hasBrowser(io.env)) return sign('browser', options, waiting, io)
+  if ((await provider.metadata()).device_authorization_endpoint !== undefined) {
+    try {
+      return await sign('device', options, waiting, io)
+    } catch (error) {
+      // Google, for one, has clients of another type for this than those with a redirect URI.
+      if (!(error instanceof ClientRejectedError)) throw error
+      io.stderr.write('This client may not sign in with a code on another device.\n')
+    }
+  }
+  return sign(io.stdin?.isTTY ? 'paste' : 'browser', options, waiting, io)
 }
 
 export async function sign(

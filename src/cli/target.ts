@@ -51,8 +51,6 @@ export interface Target {
 async function specified(values: Values, io: Io): Promise<{ name: string; login: Login; known: boolean }> {
   for (const [option, value] of Object.entries(values)) if (value === '') throw new UsageError(`--${option} is empty.`)
   const logins = await readLogins(io)
-  const name = values.name ?? logins?.last ?? 'oauth2'
-  const before = logins?.logins[name]
   const whole = (path: string | undefined) => path && resolve(io.cwd, path)
   const client = {
     clientSecrets: whole(values['client-secrets']),
@@ -61,6 +59,8 @@ async function specified(values: Values, io: Io): Promise<{ name: string; login:
     provider: values.provider,
   }
   const told = Object.values(client).some((value) => value !== undefined)
+  const name = values.name ?? (told ? undefined : logins?.last) ?? 'oauth2'
+  const before = logins?.logins[name]
   const { clientSecrets, clientId, issuer, provider } = before ?? {}
   const store = values.store ?? (io.env.OAUTH2_STORE || undefined)
   const elsewhere = store !== undefined || values['key-file'] !== undefined
@@ -175,11 +175,11 @@ function providerOf({ provider, issuer }: Partial<Login>): ProviderOptions | und
   if (provider === undefined) return issuer === undefined ? undefined : { issuer }
   const known = Object.entries(presets).filter(([, value]) => typeof value === 'function')
   const preset = known.find(([name]) => name === provider)?.[1] as
-    | ((options?: { issuer?: string }) => ProviderOptions)
+    | ((options: { issuer?: string }) => ProviderOptions)
     | undefined
   if (!preset)
     throw new UsageError(`--provider knows ${known.map(([name]) => name).join(', ')}; others have an --issuer.`)
-  return issuer === undefined ? preset() : preset({ issuer })
+  return preset(issuer === undefined ? {} : { issuer })
 }
 
 function definedOnly<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {

@@ -6,13 +6,14 @@ import { exchangeError } from '../flows/exchange-error.js'
 import { identify } from '../flows/identity.js'
 import { offlineAccess } from '../flows/offline.js'
 import type { TokenSet } from '../flows/token-set.js'
+import { wantedScopes } from '../flows/wanted-scopes.js'
 import type { Provider } from '../provider/provider.js'
-import { parseScopes, type ScopeInput } from '../provider/scopes.js'
+import type { ScopeInput } from '../provider/scopes.js'
 import type { ClientOptions } from '../registration/provider.js'
 
 /** Who we are and what is asked for. */
 export interface AuthorizationOptions extends ClientOptions {
-  /** Default: `openid email` where the provider speaks OpenID Connect, else none. */
+  /** Default: as the preset says, or `openid email` where the provider speaks OpenID Connect, else none. */
   readonly scopes?: ScopeInput
   /** Whether to ask for a refresh token in the provider's way. Default `true`. */
   readonly offline?: boolean
@@ -31,8 +32,7 @@ export async function wantedOf(
   provider: Provider,
   { scopes: input, offline = true, prompt }: AuthorizationOptions,
 ): Promise<{ scopes: string[]; params: Readonly<Record<string, string>>; prompt: string | undefined }> {
-  const openId = !provider.options.token_endpoint || provider.options.jwks_uri !== undefined
-  const scopes = input === undefined && openId ? ['openid', 'email'] : parseScopes(input)
+  const scopes = wantedScopes(provider, input)
   const lasting = offline ? await offlineAccess(provider, scopes) : { scopes: [] }
   return {
     scopes: provider.scopes.union(scopes, lasting.scopes),
@@ -75,7 +75,8 @@ export async function credentialsFrom(
   requested: readonly string[],
   tokens: TokenSet,
 ): Promise<Credentials> {
-  const { id: userId, email, claims } = await identify(provider, requested, tokens)
+  const { id: userId, email, claims: identity } = await identify(provider, requested, tokens)
+  const claims = identity || tokens.details ? { ...tokens.details, ...identity } : undefined
   return new Credentials({ ...Credentials.fromTokenSet(provider, tokens, requested), claims, email, userId })
 }
 

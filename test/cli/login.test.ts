@@ -7,6 +7,8 @@ import { CredentialManager } from '../../src/credentials/index.js'
 import { google } from '../../src/provider/presets/index.js'
 import { fileStore } from '../../src/storage/file.js'
 import { type AuthorizationServer, startAuthorizationServer } from '../../src/testing/index.js'
+import { Browser } from '../helpers/browser.js'
+import { startScriptedProvider } from '../helpers/scripted-provider.js'
 import { type Installed, install } from './installed.js'
 import { Conversation, enterCode, signInAt } from './person.js'
 
@@ -224,6 +226,24 @@ describe('without a browser', () => {
     expect(await run('token')).toMatchObject({ code: 0 })
   }, 60_000)
 
+  test('a client that may not use codes gets the next best way by itself', async () => {
+    const provider = await startScriptedProvider({ clientSecret: null })
+    onTestFinished(() => provider.close())
+    provider.metadata = (metadata) => ({ ...metadata, device_authorization_endpoint: `${provider.issuer}/token` })
+    provider.tokenAnswer = ({ grant_type }) =>
+      grant_type === undefined ? { status: 401, body: { error: 'invalid_client' } } : undefined
+    const args = ['login', '--client-id', provider.clientId, '--issuer', provider.issuer]
+    const talk = new Conversation(installed.start(args, env))
+    await new Browser().goto(await talk.heard(URL_LINE))
+    expect(await talk.ended()).toMatchObject({ code: 0, stdout: expect.stringContaining('alice@example.com') })
+    expect(talk.stderr).toContain('This client may not sign in with a code on another device.\n')
+    // Whoever asked for a code hears why there is none.
+    expect(await installed.run([...args, '--device'], env)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/FST_OAUTH2_CLIENT_REJECTED.*invalid_client/),
+    })
+  }, 60_000)
+
   test('--no-browser takes the address that the browser of another machine ended at', async () => {
     const args = ['login', '--no-browser', ...who(), '--scopes', 'openid email files.read']
     const talk = new Conversation(installed.start(args, env))
@@ -324,7 +344,11 @@ describe('where it is kept', () => {
     )
     await signInAt(await talk.heard(URL_LINE))
     expect(await talk.ended()).toMatchObject({ code: 0 })
+    // About the last one, unless another is named; a new login has the usual name.
     expect(await run('token')).toMatchObject({ code: 0 })
+    expect(await run('token', '--name', 'oauth2')).toMatchObject({ code: 2 })
+    expect(await login([], {}, { OAUTH2_CLIENT_SECRET: secret })).toMatchObject({ code: 0 })
+    expect(JSON.parse(await readFile(join(env.OAUTH2CLIENT_HOME as string, 'logins.json'), 'utf8')).last).toBe('oauth2')
   }, 60_000)
 
   test('--adc writes the file that Google’s libraries read, and refuses clients that it would be of no use for', async () => {

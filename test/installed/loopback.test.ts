@@ -124,6 +124,25 @@ describe('the whole way', () => {
     expect((outcome as Credentials).scopes).toEqual(['openid'])
   })
 
+  test('a provider without ID tokens: its preset says who it is, and which scopes that takes', async () => {
+    const { outcome } = await withPerson({
+      provider: {
+        issuer: provider.issuer,
+        authorization_endpoint: `${provider.issuer}/authorize`,
+        token_endpoint: `${provider.issuer}/token`,
+        identityScopes: ['who'],
+        identity: async () => ({ id: 'number-7', email: 'seven@example.com', claims: { name: 'Seven' } }),
+      },
+      scopes: 'files.read',
+    })
+    expect(outcome).toMatchObject({
+      userId: 'number-7',
+      email: 'seven@example.com',
+      claims: { name: 'Seven' },
+      scopes: ['files.read', 'who'],
+    })
+  })
+
   test('[::1] and localhost are listened on too', async () => {
     for (const host of ['[::1]', '::1', 'localhost']) {
       const { outcome, urls } = await withPerson({ host })
