@@ -203,8 +203,8 @@ export class UserOAuth2 implements TokenSource {
     try {
       this.snapshot = await this.manager.keeper.usable(vault, this.snapshot, { account, rejected })
     } catch (error) {
-      // What was loaded has just turned out to be over: nobody who asks again may be told otherwise.
-      if (error instanceof CredentialsRequiredError) await this.#look(vault)
+      // What looked usable has just turned out to be over: nobody who asks again may be told otherwise.
+      if (error instanceof CredentialsRequiredError && this.#usable) await this.#look(vault)
       throw error
     }
   }
