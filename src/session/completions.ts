@@ -95,7 +95,9 @@ export class Completions {
     for (let waited = 0; waited < timeout; waited += POLL_INTERVAL) {
       const stored = await reach(() => store.get(this.#prefix + hash))
       if (stored?.value) {
-        return JSON.parse(await this.#keys.open('outcome', [this.#prefix, hash], stored.value))
+        // A process that is newer than this one may seal with a key that is not here yet: then it has to answer itself.
+        const opened = await this.#keys.open('outcome', [this.#prefix, hash], stored.value).catch(() => undefined)
+        return opened === undefined ? undefined : JSON.parse(opened)
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL))
     }

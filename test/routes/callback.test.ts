@@ -711,12 +711,12 @@ describe('several processes', () => {
   const shared = (map: Map<string, MemoryEntry>): CredentialStore => ({ ...memoryStore({ map }), shared: true })
 
   /** Two apps as behind one load balancer: same keys, same store, same public address. */
-  async function twoProcesses(timeout = 5_000) {
+  async function twoProcesses(timeout = 5_000, firstKeys: readonly string[] = ['k'.repeat(40)]) {
     const map = new Map<string, MemoryEntry>()
     const first = await startApp({
       variant: secureSession,
       storage: shared(map),
-      client: { encryptionKeys: 'k'.repeat(40), baseUrl: 'http://localhost:3999', timeout },
+      client: { encryptionKeys: firstKeys, baseUrl: 'http://localhost:3999', timeout },
     })
     const second = await startApp({
       provider: first.provider,
@@ -724,7 +724,7 @@ describe('several processes', () => {
       storage: shared(map),
       client: { encryptionKeys: 'k'.repeat(40), baseUrl: 'http://localhost:3999', timeout },
     })
-    const { callback } = await begin(first, '/oauth2authorize?return_url=/done')
+    const { callback } = await begin({ ...second, browser: first.browser }, '/oauth2authorize?return_url=/done')
     const at = ({ url }: TestApp) => callback.replace('http://localhost:3999', url)
     return { first, second, map, at }
   }
@@ -749,6 +749,14 @@ describe('several processes', () => {
       expect((await by.goto(`${second.url}/profile`)).json().user).toBe('sub-alice')
     }
     expect(provider.count('token')).toBe(1)
+  })
+
+  test('A5: a process that is newer sealed what came of it with a key that is not here yet: a 503, and no second request', async () => {
+    const { first, second, at } = await twoProcesses(5_000, ['n'.repeat(40), 'k'.repeat(40)])
+    const other = first.browser.clone()
+    expect((await back(first, at(first))).status).toBe(303)
+    expect(answer(await back(first, at(second), { browser: other }))).toEqual([503, 'FST_OAUTH2_PROVIDER_UNAVAILABLE'])
+    expect(first.provider.count('token')).toBe(1)
   })
 
   test('A4: a callback that one process finished leads back at another one too', async () => {
