@@ -84,6 +84,28 @@ export async function adoptCredentials(
   return record
 }
 
+/**
+ * Writes down which scopes an access token turned out to have. Nothing changes where another token is stored by now: what is
+ * granted with that came with it.
+ */
+export async function writeScopes(
+  keeper: Keeper,
+  vault: Vault,
+  { id, tokens: { accessToken } }: Account,
+  reported: readonly string[],
+): Promise<CredentialRecord | undefined> {
+  const known = keeper.provider.scopes
+  return keeper.update(vault, (current) => {
+    const account = accountOf(current, id)
+    if (!current || account?.tokens.accessToken !== accessToken) return undefined
+    const before = account.tokens.scopes
+    const granted = known.granted(before, reported)
+    // Signing in proved `openid` once; what is said about access tokens often leaves it out.
+    const scopes = before.includes('openid') ? known.union(granted, ['openid']) : granted
+    return withAccount(current, { ...account, tokens: { ...account.tokens, scopes } })
+  })
+}
+
 /** Removes one account, and with the last one the record; then tells the provider. The removal counts either way. */
 export async function removeAccount(
   manager: CredentialManager,

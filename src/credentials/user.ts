@@ -1,10 +1,12 @@
 /** The credentials of one user, as application code uses them. */
 import { inspect } from 'node:util'
 import { CredentialsRequiredError, NotLoadedError, UserRequiredError } from '../errors.js'
+import { exchangeError } from '../flows/exchange-error.js'
+import { introspectToken } from '../flows/introspection.js'
 import type { RevocationOutcome } from '../flows/revocation.js'
 import { parseScopes, type ScopeInput } from '../provider/scopes.js'
 import { type AccessToken, authorizedFetch, type TokenSource } from './authorized-fetch.js'
-import { adoptCredentials, removeAccount } from './changes.js'
+import { adoptCredentials, removeAccount, writeScopes } from './changes.js'
 import { type Credentials, credentialsOf } from './credentials.js'
 import type { CredentialManager } from './manager.js'
 import { type Account, accountOf, type Claims, type ReauthorizationReason } from './record.js'
@@ -176,6 +178,38 @@ export class UserOAuth2 implements TokenSource {
       input,
       init,
     )
+  }
+
+  /**
+   * Asks the provider what is granted by now, and writes it down: people can take back a part of what they granted, and only
+   * the next refresh might say so. RFC 7662, or the provider's own way.
+   *
+   * @returns what is granted; unchanged where the provider says nothing about scopes
+   * @throws {ProviderMetadataError} when the provider cannot be asked
+   * @throws {CredentialsRequiredError} when only a person can help
+   * @throws {ProviderUnavailableError} {@link ClientRejectedError} {@link ExchangeFailedError} {@link StoreUnavailableError}
+   */
+  async retrieveScopes(): Promise<readonly string[]> {
+    let { token } = await this.getAccessToken()
+    let found = await this.#introspect(token)
+    if (!found.active) {
+      ;({ token } = await this.getAccessToken({ rejected: token }))
+      found = await this.#introspect(token)
+    }
+    if (!found.active) throw new CredentialsRequiredError()
+    const account = this.current
+    if (!found.scopes || !account || !this.vault) return this.scopes
+    const record = await writeScopes(this.manager.keeper, this.vault, account, found.scopes)
+    this.snapshot = record && { record, generation: 0 }
+    return this.scopes
+  }
+
+  async #introspect(token: string) {
+    try {
+      return await introspectToken(this.#provider, token)
+    } catch (error) {
+      throw exchangeError(error)
+    }
   }
 
   /** Stores credentials that were obtained elsewhere, in the place of what is stored for the same identity. */

@@ -373,3 +373,38 @@ describe('AccessTokenCredentials', () => {
     expect(alice.credentials?.accessToken).toBe('at')
   })
 })
+
+describe('what is granted by now', () => {
+  test('CL-21 the provider is asked, and what it says is written down', async () => {
+    const { alice, provider, another } = await person()
+    provider.introspectAnswer = () => ({ body: { active: true, scope: 'email' } })
+    expect(alice.scopes).toContain('files.read')
+    expect(await alice.retrieveScopes()).toEqual(['email', 'openid'])
+    expect(alice.hasCredentials('files.read')).toBe(false)
+    expect((await another().user('alice')).scopes).toEqual(['email', 'openid'])
+    // Nothing was lost on the way.
+    provider.expireAccessTokens()
+    const { token } = await alice.getAccessToken()
+    expect((await alice.getAccessToken({ rejected: token })).token).not.toBe(token)
+  })
+
+  test('CL-21 a token that is over is replaced first; a grant that is over says so', async () => {
+    const { alice, provider, refreshes } = await person()
+    let answers = 0
+    provider.introspectAnswer = () => ({ body: answers++ === 0 ? { active: false } : { active: true, scope: 'email' } })
+    expect(await alice.retrieveScopes()).toEqual(['email', 'openid'])
+    expect(refreshes()).toBe(1)
+    provider.introspectAnswer = () => ({ body: { active: false } })
+    await expect(alice.retrieveScopes()).rejects.toMatchObject(REQUIRED)
+  })
+
+  test('CL-21 inverted: a provider that cannot be asked, and one that does not say', async () => {
+    const { alice, provider } = await person()
+    await expect(alice.retrieveScopes()).rejects.toMatchObject({ code: 'FST_OAUTH2_PROVIDER_METADATA' })
+    expect(provider.count('introspect')).toBe(0)
+    const { alice: bob, provider: silent } = await person()
+    silent.introspectAnswer = () => ({ body: { active: true } })
+    const before = bob.scopes
+    expect([await bob.retrieveScopes(), silent.count('introspect')]).toEqual([before, 1])
+  })
+})
