@@ -102,6 +102,7 @@ export async function writeScopes(
     const granted = known.granted(before, reported)
     // Signing in proved `openid` once; what is said about access tokens often leaves it out.
     const scopes = before.includes('openid') ? known.union(granted, ['openid']) : granted
+    if (known.missing(before, scopes).length + known.missing(scopes, before).length === 0) return undefined
     return withAccount(current, { ...account, tokens: { ...account.tokens, scopes } })
   })
 }

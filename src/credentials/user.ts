@@ -9,7 +9,14 @@ import { type AccessToken, authorizedFetch, type TokenSource } from './authorize
 import { adoptCredentials, removeAccount, writeScopes } from './changes.js'
 import { type Credentials, credentialsOf } from './credentials.js'
 import type { CredentialManager } from './manager.js'
-import { type Account, accountOf, type Claims, type ReauthorizationReason } from './record.js'
+import {
+  type Account,
+  accountOf,
+  type Claims,
+  type CredentialRecord,
+  type ReauthorizationReason,
+  withhold,
+} from './record.js'
 import { type AccountStatus, isLive, statusOf } from './refresh/state.js'
 import type { Snapshot, Vault } from './vault.js'
 
@@ -149,7 +156,10 @@ export class UserOAuth2 implements TokenSource {
    */
   async getAccessToken({ rejected }: { readonly rejected?: string } = {}): Promise<AccessToken> {
     return this.failing(async () => {
+      const before = this.loaded
       await this.load()
+      // It may have been loaded long ago, and somebody may have come back since.
+      if (before && this.vault && !this.#usable) this.snapshot = await this.manager.keeper.load(this.vault)
       await this.ensureUsable(rejected)
       const { tokens } = this.current as Account
       return { token: tokens.accessToken, expiresAt: tokens.expiresAt, scopes: tokens.scopes }
@@ -200,7 +210,7 @@ export class UserOAuth2 implements TokenSource {
     const account = this.current
     if (!found.scopes || !account || !this.vault) return this.scopes
     const record = await writeScopes(this.manager.keeper, this.vault, account, found.scopes)
-    this.snapshot = record && { record, generation: 0 }
+    this.#keep(record)
     return this.scopes
   }
 
@@ -217,7 +227,7 @@ export class UserOAuth2 implements TokenSource {
     if (!this.loaded) await this.load()
     if (!this.vault) throw new UserRequiredError()
     const record = await adoptCredentials(this.manager.keeper, this.vault, credentials)
-    this.snapshot = { record, generation: 0 }
+    this.#keep(record)
     this.loaded = true
   }
 
@@ -226,8 +236,14 @@ export class UserOAuth2 implements TokenSource {
     await this.load()
     if (!this.vault) return { local: false, remote: 'unsupported' }
     const { remaining, ...outcome } = await removeAccount(this.manager, this.vault, this.accountId)
-    this.snapshot = remaining && { record: remaining, generation: 0 }
+    this.#keep(remaining)
     return outcome
+  }
+
+  /** What was written is looked at like what was read: a store keeps refresh tokens to itself. */
+  #keep(record: CredentialRecord | undefined): void {
+    const seen = record && this.vault?.journaled ? withhold(record) : record
+    this.snapshot = seen && { record: seen, generation: 0 }
   }
 
   /** Makes the access token usable, or throws what a guard answers with. @internal */

@@ -25,7 +25,31 @@ export async function revokeToken(
   token: string,
   hint: 'refresh_token' | 'access_token' = 'refresh_token',
 ): Promise<RevocationOutcome> {
+  return (await endGrant(provider, token, hint)).outcome
+}
+
+/** What became of a grant, and the token that stands for it now: using a refresh token may replace it. */
+export interface EndedGrant {
+  readonly outcome: RevocationOutcome
+  readonly token: string
+  readonly hint: 'refresh_token' | 'access_token'
+}
+
+/** The same for whoever tries again later. */
+export async function endGrant(
+  provider: Provider,
+  token: string,
+  hint: 'refresh_token' | 'access_token',
+): Promise<EndedGrant> {
   if (provider.options.revoke) return revokeInItsOwnWay(provider, token, hint)
+  return { outcome: await revokeByTheBook(provider, token, hint), token, hint }
+}
+
+async function revokeByTheBook(
+  provider: Provider,
+  token: string,
+  hint: 'refresh_token' | 'access_token',
+): Promise<RevocationOutcome> {
   const exchange: Exchange = {}
   try {
     const configuration = await provider.configuration()
@@ -45,14 +69,21 @@ async function revokeInItsOwnWay(
   provider: Provider,
   token: string,
   hint: 'refresh_token' | 'access_token',
-): Promise<RevocationOutcome> {
+): Promise<EndedGrant> {
   const { clientId, clientSecret, issuer, options } = provider
+  let left = { token, hint }
   try {
-    const accessToken = hint === 'access_token' ? token : (await refreshTokenGrant(provider, token)).accessToken
+    let accessToken = token
+    if (hint === 'refresh_token') {
+      const fresh = await refreshTokenGrant(provider, token)
+      accessToken = fresh.accessToken
+      left = { token: fresh.refreshToken ?? token, hint }
+    }
     const context = { accessToken, clientId, clientSecret, issuer, fetch: provider.boundedFetch }
-    return (await options.revoke?.(context)) ? 'revoked' : 'failed'
+    return { outcome: (await options.revoke?.(context)) ? 'revoked' : 'failed', ...left }
   } catch (error) {
     // A refresh token that is of no more use has no grant left that could end.
-    return error instanceof ProviderFailure && error.kind === 'invalid_grant' ? 'revoked' : 'failed'
+    const over = error instanceof ProviderFailure && error.kind === 'invalid_grant'
+    return { outcome: over ? 'revoked' : 'failed', ...left }
   }
 }

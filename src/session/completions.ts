@@ -114,7 +114,7 @@ export class Completions {
     }
     while (this.#used[0] && now - this.#used[0].at > USED_FOR) {
       const { key } = this.#used.shift() as { key: string }
-      this.#store?.delete(key).catch(() => {})
+      reach(async () => this.#store?.delete(key)).catch(() => {})
     }
   }
 }

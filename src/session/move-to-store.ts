@@ -23,16 +23,27 @@ export async function moveToStore(
 }
 
 async function moveRecord({ manager }: Client, record: CredentialRecord, user: string): Promise<void> {
-  const moving: { account: Account; done: () => Promise<void> }[] = []
+  const vault = manager.vaultOf(user)
+  const moving: { account: Account; done: () => Promise<boolean> }[] = []
   for (const account of record.accounts) {
     const move = await manager.moves.claim(user, account.id)
     if (move) moving.push({ account, done: move.done })
   }
   if (moving.length === 0) return
-  await manager.keeper.update(manager.vaultOf(user), (current = { ...record, accounts: [] }) => {
+  await manager.keeper.update(vault, (current = { ...record, accounts: [] }) => {
     // What the store already has of somebody is newer than what a session still carries.
     const added = moving.map(({ account }) => account).filter(({ id }) => !accountOf(current, id))
     return added.length > 0 ? { ...current, accounts: [...current.accounts, ...added] } : undefined
   })
-  for (const { done } of moving) await done()
+  const gone: Account[] = []
+  for (const { account, done } of moving) if (!(await done())) gone.push(account)
+  if (gone.length > 0) await manager.keeper.remove(vault, (current) => without(current, gone))
+}
+
+/** What is left without accounts that were removed while they were being moved; not without what a sign-in put in their place. */
+function without(record: CredentialRecord, gone: readonly Account[]): CredentialRecord | undefined {
+  const moved = ({ id, tokens }: Account) =>
+    gone.some((other) => other.id === id && other.tokens.accessToken === tokens.accessToken)
+  const accounts = record.accounts.filter((account) => !moved(account))
+  return accounts.length > 0 ? { ...record, accounts } : undefined
 }

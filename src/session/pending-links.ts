@@ -116,7 +116,7 @@ export class PendingLinks {
   #forget(): void {
     while (this.#left[0] && this.#clock() >= this.#left[0].until) {
       const { key } = this.#left.shift() as { key: string }
-      this.#store?.delete(key).catch(() => {})
+      reach(async () => this.#store?.delete(key)).catch(() => {})
     }
   }
 

@@ -11,6 +11,7 @@ import { memoryStore } from '../../src/storage/memory.js'
 import { createCredentialTables, sqlStore } from '../../src/storage/sql.js'
 import { openSqlite } from '../../src/storage/sqlite.js'
 import { startApp, type TestApp } from '../helpers/app.js'
+import { Browser } from '../helpers/browser.js'
 import { type Compiled, compileSources, ended } from '../helpers/processes.js'
 import { type ScriptedProvider, startScriptedProvider } from '../helpers/scripted-provider.js'
 
@@ -245,4 +246,19 @@ test('a worker without a key that records need is told so at once, and not by on
   const strange = new CredentialManager(optionsOf(provider, { storage, encryptionKeys: 'k'.repeat(32) }))
   await expect(strange.user('sub-alice')).rejects.toMatchObject({ code: 'FST_OAUTH2_KEY_IN_USE' })
   expect((await manager.user('sub-alice')).hasCredentials()).toBe(true)
+})
+
+test('a user who was loaded before they authorized, or since they came back, can be used without loading again', async () => {
+  const { web, provider, manager } = await signedIn()
+  provider.user = 'bob'
+  const [early, alice] = [await manager.user('sub-bob'), await manager.user('sub-alice')]
+  await expect(early.getAccessToken()).rejects.toMatchObject({ code: 'FST_OAUTH2_CREDENTIALS_REQUIRED' })
+  await new Browser().goto(`${web.url}/profile`)
+  expect((await early.getAccessToken()).scopes).toContain('openid')
+  await (await manager.user('sub-alice')).revoke()
+  provider.user = 'alice'
+  const { token: rejected } = await alice.getAccessToken()
+  await expect(alice.getAccessToken({ rejected })).rejects.toMatchObject({ code: 'FST_OAUTH2_CREDENTIALS_REQUIRED' })
+  await new Browser().goto(`${web.url}/profile`)
+  expect((await alice.getAccessToken()).token).not.toBe(rejected)
 })

@@ -262,6 +262,29 @@ test('two sweeps at once and a person who signs in meanwhile lose nothing', asyn
   }
 })
 
+test('a record whose key is lost does not keep the app from starting for ever', async () => {
+  await signIn('alice')
+  const [list] = names('keys/')
+  // As the error says: without what the lost key sealed.
+  await store().delete(list as string)
+  const users = manager([YOUNG])
+  await users.user('sub-bob')
+  expect(await users.sweep()).toMatchObject({ users: 1, unreadable: 1 })
+  await expect(manager([YOUNG]).user('sub-bob')).resolves.toBeDefined()
+  await users.deleteUser('sub-alice', { evenUnreadable: true })
+  await expect(manager([YOUNG]).user('sub-bob')).resolves.toBeDefined()
+})
+
+test('a key that nothing is sealed with any more leaves the list though nobody has it', async () => {
+  await signIn('alice')
+  await manager([OLD]).deleteUser('sub-alice')
+  const users = manager([YOUNG], { storage: store() })
+  clock.advance(31 * MINUTE)
+  await expect(users.user('sub-bob')).rejects.toMatchObject({ code: 'FST_OAUTH2_KEY_IN_USE' })
+  expect((await users.sweep()).freeKeys).toEqual([kidOfKey(OLD)])
+  await expect(users.user('sub-bob')).resolves.toBeDefined()
+})
+
 test('markers go when they are of no use to anybody any more, by the clock of the store', async () => {
   await signIn('alice')
   await (await manager().user('sub-alice')).revoke()

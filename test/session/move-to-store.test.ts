@@ -287,3 +287,31 @@ describe('an old cookie that comes back', () => {
     expect(await stored(app, provider, 'sub-alice')).toHaveLength(1)
   })
 })
+
+test('a user who is deleted while an account of theirs is being moved stays deleted', async () => {
+  const { before, browser, provider, map, store, redeploy } = await deployments(sessionVariants[0]!)
+  await browser.goto(`${before.url}/profile`)
+  const after = await redeploy()
+  let written: (() => void) | undefined
+  const { put } = store
+  // Stopped where the right to move is taken and nothing is written yet.
+  const stopped = new Promise<void>((resolve) => {
+    store.put = async (key, value, expected) => {
+      if (key.startsWith('user/') && !written) {
+        await new Promise<void>((go) => {
+          written = go
+          resolve()
+        })
+      }
+      return put(key, value, expected)
+    }
+  })
+  const moving = browser.xhr(`${after.url}/profile`)
+  await stopped
+  expect(await after.app.oauth2.deleteUser('sub-alice')).toEqual({ accounts: [], pending: 0 })
+  written?.()
+  await moving
+  expect([...map.keys()].filter((key) => key.startsWith('user/') && map.get(key)?.value !== undefined)).toEqual([])
+  expect((await browser.xhr(`${after.url}/profile`)).status).toBe(401)
+  expect(provider.count('token', 'refresh_token')).toBe(0)
+})

@@ -25,17 +25,24 @@ export async function takeLease(vault: Vault, accountId: string): Promise<Lease 
     // Accounts of one record are refreshed side by side.
     const lock = await vault.lock(LEASE_FOR, hashToken(accountId))
     if (!lock) return undefined
-    const renewal = setInterval(() => {
-      lock.renew(LEASE_FOR).then(
-        (kept) => kept || clearInterval(renewal),
-        () => {},
-      )
+    const renewal = setInterval(async () => {
+      try {
+        if (!(await lock.renew(LEASE_FOR))) clearInterval(renewal)
+      } catch {
+        // The next one may be luckier.
+      }
     }, RENEW_EVERY)
     renewal.unref()
     return {
       async release() {
         clearInterval(renewal)
-        await lock.release().catch(() => {})
+        let timer: NodeJS.Timeout | undefined
+        // It ends by itself by then: nobody who closes waits longer than that.
+        const over = new Promise<void>((resolve) => {
+          timer = setTimeout(resolve, LEASE_FOR)
+        })
+        await Promise.race([over, (async () => lock.release())().catch(() => {})])
+        clearTimeout(timer)
       },
     }
   } catch {

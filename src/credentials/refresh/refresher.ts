@@ -172,6 +172,7 @@ export class Refresher {
     if (written === false) return undefined
     const claimed = { record: claimedRecord, generation: written }
     if (!claimStands(startedAt, this.#monotonic())) {
+      this.#attempts.end(account.attempt, 'unsent')
       await commit({ vault, claimed, account, outcome: { kind: 'released' } }, this.#options)
       return undefined
     }

@@ -28,33 +28,37 @@ export async function deleteUser(
   { evenUnreadable = false }: DeleteUserOptions = {},
 ): Promise<DeletedUser> {
   const vault = manager.vaultOf(user)
-  const pending = new PendingRevocations(manager.registration, manager.store)
+  const pending = new PendingRevocations(manager)
   const key = pending.newKey()
   let removed: readonly Account[] = []
   const ending = () => removed.map((account) => ({ account: account.id, ...grantToken(account) }))
-  try {
-    await manager.keeper.remove(vault, async ({ accounts }) => {
+  const remove = () =>
+    manager.keeper.remove(vault, async ({ accounts }) => {
       removed = accounts
       await manager.moves.forbid(user)
       await pending.keep(key, ending())
       return undefined
     })
+  try {
+    await remove()
+    if (removed.length === 0) {
+      // There may be something in a session that would come to the store yet, or is just coming.
+      await manager.moves.forbid(user)
+      await remove()
+    }
   } catch (error) {
-    // What was not deleted is not to be revoked by the next sweep.
-    if (removed.length > 0) await pending.keep(key, []).catch(() => {})
+    // What was not deleted is not to be revoked by the next sweep. A store may also have deleted it and not said so.
+    const left = await vault.read().then(Boolean, () => true)
+    if (removed.length > 0 && left) await pending.keep(key, []).catch(() => {})
     if (!evenUnreadable || !(error instanceof CredentialsUnreadableError)) throw error
     await vault.delete()
     // What this process still remembers of it goes too.
     await manager.keeper.load(vault)
   }
-  if (removed.length === 0) {
-    // There may be something in a session that would come to the store yet.
-    await manager.moves.forbid(user)
-    return { accounts: [], pending: 0 }
-  }
-  const outcomes = await pending.tell(ending())
+  if (removed.length === 0) return { accounts: [], pending: 0 }
+  const { outcomes, left } = await pending.tell(ending())
   // It is done either way: a sweep finds what a store that fails now keeps of it.
-  await pending.keepFailed(key, ending(), outcomes).catch(() => {})
+  await pending.keepLeft(key, left).catch(() => {})
   const accounts = removed.map((account, index) => ({ id: account.id, remote: outcomes[index] as RevocationOutcome }))
   for (const [index, account] of removed.entries())
     manager.keeper.announce(vault, 'revoked', account, outcomes[index] as RevocationOutcome)

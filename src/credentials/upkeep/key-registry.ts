@@ -122,6 +122,11 @@ export class KeyRegistry implements KeyRegistrar {
     }
   }
 
+  /** The ids of all keys that records may be sealed with. */
+  async listed(): Promise<string[]> {
+    return ((await this.#read())?.entries ?? []).map(({ kid }) => kid)
+  }
+
   /**
    * Takes out keys that no record is sealed with, unless somebody may have written with them since they were looked for.
    *

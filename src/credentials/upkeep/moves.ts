@@ -10,6 +10,8 @@ import { reach } from '../vault.js'
 
 const MOVING = 'moving'
 const MOVED = 'moved'
+/** Removed since, or never to come. */
+const FORBIDDEN = 'forbidden'
 /** Milliseconds after which a move that did not end is taken for abandoned. */
 const ABANDONED_AFTER = 10_000
 const POLL_INTERVAL = 50
@@ -17,8 +19,8 @@ const POLLS = 40
 
 /** A move that is to be made, by whoever has this. */
 export interface Move {
-  /** Notes that the account is in the store now. */
-  done(): Promise<void>
+  /** Notes that the account is in the store now. `false`: it was removed meanwhile, and has to go again. */
+  done(): Promise<boolean>
 }
 
 export class Moves {
@@ -39,15 +41,18 @@ export class Moves {
   async claim(user: string, account: string): Promise<Move | undefined> {
     const key = this.#key(user, account)
     const store = this.#store()
-    if (await reach(() => store.get(this.#key(user)))) return undefined
+    const gone = async () => (await reach(() => store.get(this.#key(user)))) !== undefined
+    if (await gone()) return undefined
     for (let poll = 0; poll < POLLS; poll++) {
       const stored = await reach(() => store.get(key))
-      if (stored?.value === MOVED) return undefined
+      if (stored && stored.value !== MOVING) return undefined
       // A store that tells no age is watched for as long as anybody waits.
       const abandoned = stored?.age === undefined ? poll === POLLS - 1 : stored.age > ABANDONED_AFTER
       if (!stored || abandoned) {
         const mine = await reach(() => store.put(key, MOVING, stored?.generation ?? 0))
-        if (mine !== false) return { done: async () => void (await reach(() => store.put(key, MOVED, mine))) }
+        // Whoever removes forbids first, and then looks for what there is to remove. Whoever moves writes first, and then looks.
+        const done = async () => (await reach(() => store.put(key, MOVED, mine as number))) !== false && !(await gone())
+        if (mine !== false) return { done }
       }
       await setTimeout(POLL_INTERVAL)
     }
@@ -60,7 +65,7 @@ export class Moves {
    * @param account without one, no session may bring anything of that user's
    */
   async forbid(user: string, account?: string): Promise<void> {
-    await reach(() => this.#store().put(this.#key(user, account), MOVED))
+    await reach(() => this.#store().put(this.#key(user, account), FORBIDDEN))
   }
 
   /** Says whose it is to those who know already, and to nobody else. */

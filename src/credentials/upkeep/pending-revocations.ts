@@ -3,11 +3,12 @@
  * deleted: a crash or an outage in between must not leave a grant alive that nobody knows of any more.
  */
 import { randomUUID } from 'node:crypto'
-import { type RevocationOutcome, revokeToken } from '../../flows/revocation.js'
+import { endGrant, type RevocationOutcome } from '../../flows/revocation.js'
 import { unreadable } from '../../keys/key-ring.js'
 import type { Registration } from '../../registration/registration.js'
 import type { CredentialStore } from '../../storage/storage.js'
-import { reach } from '../vault.js'
+import type { CredentialManager } from '../manager.js'
+import { type KeyRegistrar, reach } from '../vault.js'
 
 /** A grant that is to end. */
 export interface EndingGrant {
@@ -20,10 +21,12 @@ export interface EndingGrant {
 export class PendingRevocations {
   readonly #registration: Registration
   readonly #store: CredentialStore
+  readonly #registry: KeyRegistrar | undefined
 
-  constructor(registration: Registration, store: CredentialStore) {
+  constructor({ registration, store, registry }: Pick<CredentialManager, 'registration' | 'store' | 'registry'>) {
     this.#registration = registration
     this.#store = store
+    this.#registry = registry
   }
 
   /** What the keys of all of them begin with. */
@@ -37,24 +40,29 @@ export class PendingRevocations {
 
   /** Writes them down under a key, in the place of what was there. */
   async keep(key: string, grants: readonly EndingGrant[]): Promise<void> {
-    const value = await this.#registration.keys.seal('revocation', this.#context(key), JSON.stringify(grants))
+    const { keys } = this.#registration
+    await this.#registry?.register(keys.kids[0])
+    const value = await keys.seal('revocation', this.#context(key), JSON.stringify(grants))
     await reach(() => this.#store.put(key, value))
   }
 
-  /** Tells the provider about each. Never rejects. */
-  async tell(grants: readonly EndingGrant[]): Promise<RevocationOutcome[]> {
+  /** Tells the provider about each. Never rejects. `left` is what it could not be told, which may be under another token by now. */
+  async tell(grants: readonly EndingGrant[]): Promise<{ outcomes: RevocationOutcome[]; left: EndingGrant[] }> {
     const outcomes: RevocationOutcome[] = []
+    const left: EndingGrant[] = []
     // One after the other: a provider that is down is not made worse by a user with many accounts.
-    for (const { token, hint } of grants) outcomes.push(await revokeToken(this.#registration.provider, token, hint))
-    return outcomes
+    for (const grant of grants) {
+      const { outcome, ...token } = await endGrant(this.#registration.provider, grant.token, grant.hint)
+      outcomes.push(outcome)
+      if (outcome === 'failed') left.push({ ...grant, ...token })
+    }
+    return { outcomes, left }
   }
 
-  /** Of what the provider was told about, keeps what it could not be told. */
-  async keepFailed(key: string, grants: readonly EndingGrant[], outcomes: readonly RevocationOutcome[]): Promise<void> {
-    const failed = grants.filter((_, index) => outcomes[index] === 'failed')
-    if (failed.length === 0) await reach(() => this.#store.delete(key))
-    // Also when nothing changed: then it is sealed with the first key, however long the provider stays away.
-    else await this.keep(key, failed)
+  /** Keeps what is left, if anything is. Also when that is all: it is then sealed with the first key, however long it waits. */
+  async keepLeft(key: string, left: readonly EndingGrant[]): Promise<void> {
+    if (left.length === 0) await reach(() => this.#store.delete(key))
+    else await this.keep(key, left)
   }
 
   /** @throws {CredentialsUnreadableError} {@link StoreUnavailableError} */

@@ -85,14 +85,15 @@ export async function sweep(manager: CredentialManager, options: SweepOptions = 
     if (signal?.aborted) return report
     await sweepRecord(manager, key, keepAlive, seen, report)
   }
-  const { registry, registration } = manager
-  const pending = new PendingRevocations(registration, store)
+  const { registry } = manager
+  const pending = new PendingRevocations(manager)
   for await (const key of list(pending.prefix)) {
     if (signal?.aborted) return report
     await tellAgain(pending, key, report)
   }
   // Only a look at everything can tell that a key is free: revocations that wait were sealed with one too.
-  const free = registration.keys.kids.filter((kid) => kid !== manager.sealer.kid && !seen.has(kid))
+  const listed = (await registry?.listed()) ?? []
+  const free = listed.filter((kid) => kid !== manager.sealer.kid && !seen.has(kid))
   report.freeKeys = (await registry?.retire(free)) ?? []
   for (const [prefix, lifetime] of MARKERS) {
     for await (const key of list(prefix)) {
@@ -114,7 +115,7 @@ async function* keysOf(store: CredentialStore, prefix: string): AsyncIterable<st
       yield next.value
     }
   } finally {
-    await keys?.return?.()
+    await reach(async () => keys?.return?.())
   }
 }
 
@@ -134,8 +135,9 @@ async function sweepRecord(
   if (result === 'resealed') report.resealed += 1
   else if (kid !== undefined) {
     seen.add(kid)
-    // A process that is older than the list of keys did not put its own on it.
-    if (result !== 'foreign') await registry?.register(kid)
+    // A process that is older than the list of keys did not put its own on it. A key that is lost stays off it once somebody
+    // took it off: one record that cannot be read is no reason not to start.
+    if (result === 'current') await registry?.register(kid)
   }
   if (result === 'unreadable' || result === 'foreign') report.unreadable += 1
   else if (keepAlive !== undefined) await refreshUnused(manager, key, keepAlive * 1000, report)
@@ -144,8 +146,8 @@ async function sweepRecord(
 async function tellAgain(pending: PendingRevocations, key: string, report: Counts): Promise<void> {
   try {
     const grants = await pending.read(key)
-    const outcomes = await pending.tell(grants)
-    await pending.keepFailed(key, grants, outcomes)
+    const { outcomes, left } = await pending.tell(grants)
+    await pending.keepLeft(key, left)
     for (const outcome of outcomes) report[outcome === 'failed' ? 'revocationsPending' : 'revoked'] += 1
   } catch (error) {
     if (!(error instanceof CredentialsUnreadableError)) throw error
