@@ -1,5 +1,5 @@
 /** What a token endpoint gave, checked beyond what the protocol library checks. */
-import type { TokenEndpointResponse, TokenEndpointResponseHelpers } from 'openid-client'
+import { getJwksCache, type TokenEndpointResponse, type TokenEndpointResponseHelpers } from 'openid-client'
 import type { Claims } from '../credentials/record.js'
 import { OAuth2ClientError } from '../errors.js'
 import { classify, ProviderFailure } from '../provider/failure.js'
@@ -80,12 +80,11 @@ export async function requestTokens(
     answer.expires_in === undefined ? undefined : Math.min(Math.floor(answer.expires_in), LONGEST_LIFETIME)
   const claims = answer.claims()
   if (claims && !isAboutSomebody(claims, provider.clientId)) throw new ProviderFailure('unusable', exchange, undefined)
-  if (
-    validIssuer &&
-    claims &&
-    !isFromTenant(provider, await provider.configuration(), claims, answer.id_token as string)
-  )
-    throw new ProviderFailure('unusable', exchange, undefined)
+  if (validIssuer && claims) {
+    const keys = getJwksCache(await provider.configuration())?.jwks.keys ?? []
+    if (!isFromTenant(provider, keys, claims, answer.id_token as string))
+      throw new ProviderFailure('unusable', exchange, undefined)
+  }
   const details = Object.entries(answer).filter(([name, value]) => tokenClaims?.includes(name) && value != null)
   return {
     accessToken: answer.access_token,

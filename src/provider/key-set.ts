@@ -5,6 +5,7 @@ import {
   errors,
   type FlattenedJWSInput,
   type JSONWebKeySet,
+  type JWK,
 } from 'jose'
 import { ProviderMetadataError, ProviderUnavailableError } from '../errors.js'
 import { sanitizedCause } from './failure.js'
@@ -30,12 +31,18 @@ type Find = ReturnType<typeof createLocalJWKSet>
 export class KeySet {
   readonly #provider: Provider
   #find: Find | undefined
+  #keys: readonly JWK[] = []
   #fetchedAt = 0
   #triedAt = Number.NEGATIVE_INFINITY
   #pending: Promise<Find> | undefined
 
   constructor(provider: Provider) {
     this.#provider = provider
+  }
+
+  /** As they were published last. */
+  get keys(): readonly JWK[] {
+    return this.#keys
   }
 
   /**
@@ -85,7 +92,9 @@ export class KeySet {
     try {
       const response = await provider.boundedFetch(uri, { headers: { accept: 'application/json' } })
       if (response.status !== 200) throw new TypeError(`HTTP ${response.status}`)
-      this.#find = createLocalJWKSet((await response.json()) as JSONWebKeySet)
+      const published = (await response.json()) as JSONWebKeySet
+      this.#find = createLocalJWKSet(published)
+      this.#keys = published.keys
     } catch (cause) {
       throw new ProviderUnavailableError({ cause: sanitizedCause(cause) })
     }

@@ -4,7 +4,7 @@ import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { Provider, type VerifyIdTokenOptions, verifyIdToken } from '../../src/flows/index.js'
 import type { IdTokenProblem, ProviderOptions } from '../../src/index.js'
-import { google } from '../../src/provider/presets/index.js'
+import { google, microsoft } from '../../src/provider/presets/index.js'
 import { startAuthorizationServer } from '../../src/testing/index.js'
 import { fakeClock } from '../helpers/clock.js'
 import { type ScriptedProvider, startScriptedProvider } from '../helpers/scripted-provider.js'
@@ -210,6 +210,64 @@ describe('issuers', () => {
     expect(await verdictOf(provider, await token('other', tid))).toBe('issuer')
     expect(await verdictOf(provider, await token('other', 'other'))).toBe('issuer')
     expect(await verdictOf(provider, await token('{tenantid}', tid))).toBe('issuer')
+    expect(await verdictOf(provider, await token('{tenantid}', undefined))).toBe('issuer')
+  })
+
+  describe('tenants', () => {
+    const OURS = '11111111-2222-3333-4444-555555555555'
+    const OTHER = 'aaaaaaaa-2222-3333-4444-555555555555'
+    const PERSONAL = '9188040d-6c67-4c5b-b112-36a304b66dad'
+
+    async function entra(tenant: string, owner?: (origin: string) => string) {
+      const { server, claims, clock } = await provided()
+      const origin = server.issuer
+      const { keys } = (await (await fetch(`${origin}/jwks`)).json()) as { keys: object[] }
+      if (owner) server.jwksAnswer = () => ({ body: { keys: keys.map((key) => ({ ...key, issuer: owner(origin) })) } })
+      const provider = new Provider({
+        provider: {
+          ...microsoft({ tenant, issuer: `${origin}/${tenant}/v2.0` }),
+          issuer: `${origin}/{tenantid}/v2.0`,
+          authorization_endpoint: `${origin}/authorize`,
+          token_endpoint: `${origin}/token`,
+          jwks_uri: `${origin}/jwks`,
+        },
+        clientId: server.clientId,
+        clock: clock.now,
+      })
+      return async (tid: string | undefined, header: Record<string, string> = {}, named = tid) => {
+        const token = await server.sign({ ...claims, iss: `${origin}/${named}/v2.0`, tid }, header)
+        return verdictOf(provider, token)
+      }
+    }
+
+    test('personal accounts do not get in where work accounts are asked for', async () => {
+      const organizations = await entra('organizations')
+      expect([await organizations(OURS), await organizations(PERSONAL)]).toEqual(['alice', 'issuer'])
+      expect(await (await entra('common'))(PERSONAL)).toBe('alice')
+    })
+
+    test('nobody comes from the template, which is no tenant', async () => {
+      const verdict = await entra('organizations')
+      expect([await verdict(undefined, {}, '{tenantid}'), await verdict(OURS, {}, '{tenantid}')]).toEqual([
+        'issuer',
+        'issuer',
+      ])
+    })
+
+    test('a tenant takes nobody from another one', async () => {
+      const verdict = await entra(OURS)
+      expect([await verdict(OURS), await verdict(OTHER)]).toEqual(['alice', 'issuer'])
+    })
+
+    test.each([
+      ['its own', OURS, 'alice'],
+      ['all', '{tenantid}', 'alice'],
+      ['another', OTHER, 'issuer'],
+    ])('a key of %s tenant, whether or not the token names it', async (_name, owner, expected) => {
+      const verdict = await entra('organizations', (origin) => `${origin}/${owner}/v2.0`)
+      expect(await verdict(OURS)).toBe(expected)
+      expect(await verdict(OURS, { kid: undefined as never })).toBe(expected)
+    })
   })
 })
 
