@@ -307,6 +307,27 @@ test('FW-8 a bare code from a popup: redirect_uri is postmessage, and the ID tok
   })
 })
 
+test('a redirect URI is sent exactly as it was used, by a server that reads JSON too', async () => {
+  const { server, make } = await provided()
+  const provider = new Provider({
+    provider: { issuer: server.issuer, requestBody: 'json' },
+    clientId: server.clientId,
+    clientSecret: server.clientSecret as string,
+  })
+  for (const exact of ['https://app.example.com/cb?tenant=1', 'https://app.example.com']) {
+    for (const one of [provider, make()]) {
+      const { url, request } = await authorizationUrl(one, { redirectUri: exact })
+      server.tokenAnswer = () => ({ body: { access_token: 'at', token_type: 'Bearer' } })
+      await authorizationCodeGrant(one, request, await answerTo(url))
+      const { body, params } = server.requests.findLast(({ endpoint }) => endpoint === 'token') ?? expect.fail()
+      expect(one === provider ? JSON.parse(body) : params).toMatchObject({
+        redirect_uri: exact,
+        code: expect.any(String),
+      })
+    }
+  }
+})
+
 test('a bare code with a nonce needs an ID token that has it', async () => {
   const { server, provider } = await provided()
   const idToken = (nonce: string) =>
