@@ -148,7 +148,8 @@ export class Provider {
   }
 
   async #configure(): Promise<client.Configuration> {
-    const metadata = this.options.token_endpoint ? staticMetadata(this.options) : await discover(this)
+    const written = staticMetadata(this.options)
+    const metadata = written.token_endpoint ? written : await discover(this, written)
     for (const name of ENDPOINTS) {
       const value = metadata[name]
       if (typeof value === 'string' && !(URL.canParse(value) && isSecureUrl(new URL(value)))) {
