@@ -33,6 +33,7 @@ export class KeySet {
   #find: Find | undefined
   #keys: readonly JWK[] = []
   #fetchedAt = 0
+  #failure: unknown
   #triedAt = Number.NEGATIVE_INFINITY
   #pending: Promise<Find> | undefined
 
@@ -65,16 +66,21 @@ export class KeySet {
   async #current(): Promise<Find> {
     const find = this.#find
     const age = this.#provider.clock() - this.#fetchedAt
-    if (!find) return this.#fetch()
-    if (age < MAXIMUM_AGE || (age < LONGEST_AGE && this.#coolingDown())) return find
-    return this.#fetch().catch((error: unknown) => {
-      if (age < LONGEST_AGE) return find
-      throw error
-    })
+    if (!find || age >= LONGEST_AGE) return this.#fetchUnlessTried()
+    if (age < MAXIMUM_AGE || this.#coolingDown()) return find
+    return this.#fetch().catch(() => find)
+  }
+
+  /** While there are none, each token would be a request to a provider that is in trouble. */
+  #fetchUnlessTried(): Promise<Find> {
+    const failed = !this.#pending && this.#failure !== undefined && this.#coolingDown()
+    return failed ? Promise.reject(new ProviderUnavailableError({ cause: this.#failure })) : this.#fetch()
   }
 
   #coolingDown(): boolean {
-    return this.#provider.clock() - this.#triedAt < COOLDOWN
+    const since = this.#provider.clock() - this.#triedAt
+    // A clock that was set back is no reason to wait for longer.
+    return since >= 0 && since < COOLDOWN
   }
 
   #fetch(): Promise<Find> {
@@ -96,8 +102,10 @@ export class KeySet {
       this.#find = createLocalJWKSet(published)
       this.#keys = published.keys
     } catch (cause) {
-      throw new ProviderUnavailableError({ cause: sanitizedCause(cause) })
+      this.#failure = sanitizedCause(cause) ?? new TypeError('no keys')
+      throw new ProviderUnavailableError({ cause: this.#failure })
     }
+    this.#failure = undefined
     this.#fetchedAt = this.#triedAt
     return this.#find
   }

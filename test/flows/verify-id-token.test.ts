@@ -321,7 +321,7 @@ describe('keys', () => {
   })
 
   test('ID-3 no keys to be had is the fault of the provider, not of the token', async () => {
-    const { server, claims, verdict } = await provided()
+    const { server, claims, verdict, clock } = await provided()
     const token = await server.sign(claims)
     for (const answer of [
       { status: 404 },
@@ -335,9 +335,24 @@ describe('keys', () => {
     ]) {
       server.jwksAnswer = () => answer
       expect(await verdict(token), JSON.stringify(answer).slice(0, 80)).toBe('FST_OAUTH2_PROVIDER_UNAVAILABLE')
+      clock.advance(30_000)
     }
     server.jwksAnswer = undefined
     expect(await verdict(token)).toBe('alice')
+  })
+
+  test('while there are no keys, tokens do not make us ask for them more often than every 30 seconds', async () => {
+    const { server, claims, verdict, clock } = await provided()
+    const token = await server.sign(claims)
+    server.jwksAnswer = () => ({ status: 503, body: '' })
+    for (let i = 0; i < 5; i++) expect(await verdict(token)).toBe('FST_OAUTH2_PROVIDER_UNAVAILABLE')
+    expect(server.count('jwks')).toBe(1)
+    server.jwksAnswer = undefined
+    clock.advance(29_999)
+    expect(await verdict(token)).toBe('FST_OAUTH2_PROVIDER_UNAVAILABLE')
+    clock.advance(1)
+    expect(await Promise.all([verdict(token), verdict(token)])).toEqual(['alice', 'alice'])
+    expect(server.count('jwks')).toBe(2)
   })
 
   test('a day without the provider is survived with the keys that are known, asking at most every 30 seconds', async () => {
@@ -349,7 +364,8 @@ describe('keys', () => {
     for (let i = 0; i < 10; i++) expect(await verdict(token)).toBe('alice')
     expect(server.count('jwks')).toBe(2)
     clock.advance(85_800_000)
-    expect(await verdict(token)).toBe('FST_OAUTH2_PROVIDER_UNAVAILABLE')
+    for (let i = 0; i < 5; i++) expect(await verdict(token)).toBe('FST_OAUTH2_PROVIDER_UNAVAILABLE')
+    expect(server.count('jwks')).toBe(3)
   })
 
   test('a provider that publishes none', async () => {
