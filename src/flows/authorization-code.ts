@@ -66,7 +66,7 @@ export const PROTECTED_PARAMS: ReadonlySet<string> = new Set([
  * The first half: where to send the person, and what to remember until they come back. State, PKCE with S256 and, for
  * `openid`, a nonce are always there.
  *
- * @throws {OptionError} when `params` holds a parameter that protects the flow
+ * @throws {OptionError} when a further parameter is one that protects the flow, or `max_age` is no number of seconds
  * @throws {ProviderUnavailableError} when the provider's metadata cannot be looked up
  * @throws {ProviderMetadataError} when it can never work
  * @example
@@ -87,15 +87,18 @@ export async function authorizationUrl(
   { redirectUri, scopes = [], prompt, loginHint, params = {} }: AuthorizationUrlOptions,
 ): Promise<{ url: string; request: AuthorizationRequest }> {
   if (!URL.canParse(redirectUri)) throw new OptionError('redirectUri', 'must be an absolute URL.')
-  for (const name of Object.keys(params)) {
-    if (PROTECTED_PARAMS.has(name)) throw new OptionError('params', `may not set "${name}".`)
+  const { authorizationParams = {}, scopeDelimiter = ' ', scopeParam = 'scope' } = provider.options
+  for (const [option, given] of Object.entries({ params, 'provider.authorizationParams': authorizationParams })) {
+    const name = Object.keys(given).find((key) => PROTECTED_PARAMS.has(key))
+    if (name !== undefined) throw new OptionError(option, `may not set "${name}".`)
   }
+  const extra = { ...authorizationParams, ...params }
+  const maxAge = ageOf(extra.max_age)
   const configuration = await provider.configuration()
   const { issuer, jwks_uri } = configuration.serverMetadata()
   // Without keys, nobody could tell a real ID token from an invented one.
   if (scopes.includes('openid') && !jwks_uri)
     throw new ProviderMetadataError(`${issuer} names no jwks_uri, which verifying ID tokens needs.`)
-  const maxAge = Number(params.max_age ?? Number.NaN)
   const request: AuthorizationRequest = {
     issuer,
     redirectUri,
@@ -103,12 +106,10 @@ export async function authorizationUrl(
     state: client.randomState(),
     codeVerifier: client.randomPKCECodeVerifier(),
     ...(scopes.includes('openid') ? { nonce: client.randomNonce() } : {}),
-    ...(scopes.includes('openid') && maxAge >= 0 ? { maxAge } : {}),
+    ...(scopes.includes('openid') && maxAge !== undefined ? { maxAge } : {}),
   }
-  const { authorizationParams, scopeDelimiter = ' ', scopeParam = 'scope' } = provider.options
   const url = client.buildAuthorizationUrl(configuration, {
-    ...authorizationParams,
-    ...params,
+    ...extra,
     ...(prompt === undefined ? {} : { prompt }),
     ...(loginHint === undefined ? {} : { login_hint: loginHint }),
     redirect_uri: redirectUri,
@@ -192,6 +193,13 @@ export async function authorizationCodeGrant(
     // Of a code from elsewhere nobody here knows whether it was asked for with `openid`.
     { acceptIdToken: nonce !== undefined || 'code' in begun, exchange },
   )
+}
+
+// What is asked for is also checked, so it has to mean something.
+function ageOf(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined
+  if (/^\d{1,15}$/.test(value)) return Number(value)
+  throw new OptionError('max_age', 'must be a whole number of seconds, such as "300".')
 }
 
 interface Expected {

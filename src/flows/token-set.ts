@@ -1,5 +1,5 @@
 /** What a token endpoint gave, checked beyond what the protocol library checks. */
-import type { TokenEndpointResponse, TokenEndpointResponseHelpers } from 'openid-client'
+import { getJwksCache, type TokenEndpointResponse, type TokenEndpointResponseHelpers } from 'openid-client'
 import type { Claims } from '../credentials/record.js'
 import { OAuth2ClientError } from '../errors.js'
 import { classify, ProviderFailure } from '../provider/failure.js'
@@ -40,7 +40,7 @@ export function isWellFormedToken(token: unknown): token is string {
 
 /** How the answer to a token request is judged. */
 export interface TokenRequestOptions {
-  /** Whether an ID token was asked for; one that was not proves nothing and is dropped unread. Default `false`. */
+  /** Whether an ID token was asked for; one that was not proves nothing and is dropped unread, and so is one where the provider names no keys. Default `false`. */
   readonly acceptIdToken?: boolean
   /** Filled with what was answered, also when the answer is refused. */
   readonly exchange?: Exchange
@@ -58,13 +58,16 @@ export async function requestTokens(
   request: () => Promise<Answer>,
   { acceptIdToken = false, exchange = {}, tokenTypes = ['bearer'] }: TokenRequestOptions = {},
 ): Promise<TokenSet> {
+  // Without keys there is no telling a real ID token from an invented one: such are as if they had not been sent.
+  const configuration = await provider.configuration()
+  const readIdToken = acceptIdToken && Boolean(configuration.serverMetadata().jwks_uri)
   const sentAt = provider.clock()
   const { errors, normalizeTokenResponse, tokenClaims, validIssuer } = provider.options
   const normalize = (body: Record<string, unknown>) => {
     const { id_token, ...rest } = normalizeTokenResponse?.(body) ?? body
     const { error } = rest
     if (errors && typeof error === 'string' && Object.hasOwn(errors, error)) rest.error = errors[error]
-    return acceptIdToken && id_token !== undefined ? { ...rest, id_token } : rest
+    return readIdToken && id_token !== undefined ? { ...rest, id_token } : rest
   }
   let answer: Answer
   try {
@@ -80,12 +83,11 @@ export async function requestTokens(
     answer.expires_in === undefined ? undefined : Math.min(Math.floor(answer.expires_in), LONGEST_LIFETIME)
   const claims = answer.claims()
   if (claims && !isAboutSomebody(claims, provider.clientId)) throw new ProviderFailure('unusable', exchange, undefined)
-  if (
-    validIssuer &&
-    claims &&
-    !isFromTenant(provider, await provider.configuration(), claims, answer.id_token as string)
-  )
-    throw new ProviderFailure('unusable', exchange, undefined)
+  if (validIssuer && claims) {
+    const keys = getJwksCache(configuration)?.jwks.keys ?? []
+    if (!isFromTenant(provider, keys, claims, answer.id_token as string))
+      throw new ProviderFailure('unusable', exchange, undefined)
+  }
   const details = Object.entries(answer).filter(([name, value]) => tokenClaims?.includes(name) && value != null)
   return {
     accessToken: answer.access_token,

@@ -1,6 +1,7 @@
 /** ID tokens from elsewhere: a mobile app, a button of the provider's, another service. OpenID Connect Core section 3.1.3.7. */
 import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose'
 import { IdTokenInvalidError, type IdTokenProblem, OAuth2ClientError } from '../errors.js'
+import { isFromTenant, TENANT } from '../provider/issuers.js'
 import { keySetOf } from '../provider/key-set.js'
 import { CLOCK_TOLERANCE, type Provider } from '../provider/provider.js'
 import { isSubject, MAXIMUM_TOKEN_LENGTH } from './token-set.js'
@@ -64,6 +65,7 @@ export async function verifyIdToken(
   if (typeof idToken !== 'string') throw new IdTokenInvalidError('malformed')
   // Before anything is decoded.
   if (idToken.length > MAXIMUM_TOKEN_LENGTH) throw new IdTokenInvalidError('too_large')
+  const { validIssuer, issuerAliases: aliases = [] } = provider.options
   const { issuer, id_token_signing_alg_values_supported: supported } = await provider.metadata()
   const payload = decode(idToken)
   const algorithms = ASYMMETRIC.filter((name) => (Array.isArray(supported) ? supported : AGREED).includes(name))
@@ -72,13 +74,16 @@ export async function verifyIdToken(
   const claims = await verify(provider, idToken, {
     algorithms,
     audience: audiences,
-    issuer: [tenantIssuer(issuer, payload), ...(provider.options.issuerAliases ?? [])],
+    issuer: [tenantIssuer(issuer, payload), ...aliases],
     requiredClaims: ['iss', 'sub', 'aud', 'exp', 'iat'],
     currentDate: new Date(now),
     clockTolerance,
   })
-  const { sub, aud, azp, iat, auth_time: authenticatedAt } = claims
+  const { iss = '', sub, aud, azp, iat, auth_time: authenticatedAt } = claims
   const latest = now / 1000 + clockTolerance
+  // The template is the name of no tenant, and where there are several, the signature alone proves none of them.
+  const foreign = validIssuer && !isFromTenant(provider, keySetOf(provider).keys, claims, idToken)
+  if (iss.includes(TENANT) || (foreign && !aliases.includes(iss))) throw new IdTokenInvalidError('issuer')
   if (!isSubject(sub)) throw new IdTokenInvalidError('subject')
   // Another party of ours may have asked for it; of several audiences, one of ours has to be the one that did.
   const party = azp ?? (Array.isArray(aud) && aud.length > 1 ? undefined : audiences[0])
@@ -103,9 +108,9 @@ function decode(idToken: string): JWTPayload {
   }
 }
 
-/** Microsoft's issuer has a place for the tenant; which one it was is vouched for by the signature. */
+/** Microsoft's issuer has a place for the tenant; whether the one in the token is welcome is looked at afterwards. */
 function tenantIssuer(issuer: string, { tid }: JWTPayload): string {
-  return typeof tid === 'string' && /^[\da-f-]{36}$/i.test(tid) ? issuer.replace('{tenantid}', tid) : issuer
+  return typeof tid === 'string' && /^[\da-f-]{36}$/i.test(tid) ? issuer.replace(TENANT, tid) : issuer
 }
 
 async function verify(provider: Provider, idToken: string, options: JWTVerifyOptions): Promise<JWTPayload> {

@@ -9,10 +9,11 @@ import type { Provider } from './provider.js'
 const OIDC_PATH = '/.well-known/openid-configuration'
 
 /**
+ * @param written metadata that is in the options
  * @throws {ProviderUnavailableError} when no metadata can be had at the moment
  * @throws {ProviderMetadataError} when it belongs to another issuer
  */
-export async function discover(provider: Provider): Promise<ProviderMetadata> {
+export async function discover(provider: Provider, written: Partial<ProviderMetadata>): Promise<ProviderMetadata> {
   const { validIssuer } = provider.options
   // The whole address makes the library leave the issuer to us, who know its other names.
   const server = new URL(validIssuer ? `${provider.issuer.replace(/\/$/, '')}${OIDC_PATH}` : provider.issuer)
@@ -38,27 +39,14 @@ export async function discover(provider: Provider): Promise<ProviderMetadata> {
   }
   const metadata = configuration.serverMetadata() as unknown as ProviderMetadata
   if (validIssuer && !provider.isIssuer(metadata.issuer)) throw anotherIssuer(provider, metadata.issuer.slice(0, 200))
-  // What is written in the options wins over what was looked up.
-  return { ...metadata, ...onlyMetadata(provider) }
+  // What is written in the options wins over what was looked up; who the provider is, it says itself.
+  const set = Object.entries(written).filter(([, value]) => value !== undefined)
+  return { ...metadata, ...Object.fromEntries(set), issuer: metadata.issuer }
 }
 
 function anotherIssuer({ issuer }: Provider, found: string): Error {
   return new ProviderMetadataError(
     `the configured issuer is "${issuer}", but its metadata says "${found}". Configure exactly what it says, if you trust it.`,
-  )
-}
-
-function onlyMetadata(provider: Provider): Record<string, unknown> {
-  const known = [
-    'jwks_uri',
-    'userinfo_endpoint',
-    'revocation_endpoint',
-    'introspection_endpoint',
-    'end_session_endpoint',
-    'device_authorization_endpoint',
-  ]
-  return Object.fromEntries(
-    known.filter((name) => provider.options[name]).map((name) => [name, provider.options[name]]),
   )
 }
 

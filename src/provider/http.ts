@@ -3,7 +3,7 @@
  * the token endpoint said. Called by `openid-client` for us, and by presets that ask for an identity.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { CustomFetch, CustomFetchOptions } from 'openid-client'
+import type { CustomFetchOptions } from 'openid-client'
 
 /** The shape of the global `fetch`. */
 export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
@@ -46,11 +46,11 @@ export async function observeExchange<T>(exchange: Exchange, use: () => Promise<
 }
 
 /** The same `fetch` for a server that reads JSON where RFC 6749 has form fields. */
-export function jsonRequests(fetch: CustomFetch): CustomFetch {
-  return (url, init) => {
-    if (!(init.body instanceof URLSearchParams)) return fetch(url, init)
-    const headers = { ...init.headers, 'content-type': 'application/json' }
-    return fetch(url, { ...init, headers, body: JSON.stringify(Object.fromEntries(init.body)) })
+export function jsonRequests(fetch: Fetch): Fetch {
+  return (input, init) => {
+    if (!(init?.body instanceof URLSearchParams)) return fetch(input, init)
+    const headers = { ...Object.fromEntries(new Headers(init.headers)), 'content-type': 'application/json' }
+    return fetch(input, { ...init, headers, body: JSON.stringify(Object.fromEntries(init.body)) })
   }
 }
 

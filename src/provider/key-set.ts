@@ -5,6 +5,7 @@ import {
   errors,
   type FlattenedJWSInput,
   type JSONWebKeySet,
+  type JWK,
 } from 'jose'
 import { ProviderMetadataError, ProviderUnavailableError } from '../errors.js'
 import { sanitizedCause } from './failure.js'
@@ -30,12 +31,19 @@ type Find = ReturnType<typeof createLocalJWKSet>
 export class KeySet {
   readonly #provider: Provider
   #find: Find | undefined
+  #keys: readonly JWK[] = []
   #fetchedAt = 0
+  #failure: unknown
   #triedAt = Number.NEGATIVE_INFINITY
   #pending: Promise<Find> | undefined
 
   constructor(provider: Provider) {
     this.#provider = provider
+  }
+
+  /** As they were published last. */
+  get keys(): readonly JWK[] {
+    return this.#keys
   }
 
   /**
@@ -58,16 +66,21 @@ export class KeySet {
   async #current(): Promise<Find> {
     const find = this.#find
     const age = this.#provider.clock() - this.#fetchedAt
-    if (!find) return this.#fetch()
-    if (age < MAXIMUM_AGE || (age < LONGEST_AGE && this.#coolingDown())) return find
-    return this.#fetch().catch((error: unknown) => {
-      if (age < LONGEST_AGE) return find
-      throw error
-    })
+    if (!find || age >= LONGEST_AGE) return this.#fetchUnlessTried()
+    if (age < MAXIMUM_AGE || this.#coolingDown()) return find
+    return this.#fetch().catch(() => find)
+  }
+
+  /** While there are none, each token would be a request to a provider that is in trouble. */
+  #fetchUnlessTried(): Promise<Find> {
+    const failed = !this.#pending && this.#failure !== undefined && this.#coolingDown()
+    return failed ? Promise.reject(new ProviderUnavailableError({ cause: this.#failure })) : this.#fetch()
   }
 
   #coolingDown(): boolean {
-    return this.#provider.clock() - this.#triedAt < COOLDOWN
+    const since = this.#provider.clock() - this.#triedAt
+    // A clock that was set back is no reason to wait for longer.
+    return since >= 0 && since < COOLDOWN
   }
 
   #fetch(): Promise<Find> {
@@ -85,10 +98,14 @@ export class KeySet {
     try {
       const response = await provider.boundedFetch(uri, { headers: { accept: 'application/json' } })
       if (response.status !== 200) throw new TypeError(`HTTP ${response.status}`)
-      this.#find = createLocalJWKSet((await response.json()) as JSONWebKeySet)
+      const published = (await response.json()) as JSONWebKeySet
+      this.#find = createLocalJWKSet(published)
+      this.#keys = published.keys
     } catch (cause) {
-      throw new ProviderUnavailableError({ cause: sanitizedCause(cause) })
+      this.#failure = sanitizedCause(cause) ?? new TypeError('no keys')
+      throw new ProviderUnavailableError({ cause: this.#failure })
     }
+    this.#failure = undefined
     this.#fetchedAt = this.#triedAt
     return this.#find
   }

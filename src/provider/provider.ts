@@ -148,7 +148,8 @@ export class Provider {
   }
 
   async #configure(): Promise<client.Configuration> {
-    const metadata = this.options.token_endpoint ? staticMetadata(this.options) : await discover(this)
+    const written = staticMetadata(this.options)
+    const metadata = written.token_endpoint ? written : await discover(this, written)
     for (const name of ENDPOINTS) {
       const value = metadata[name]
       if (typeof value === 'string' && !(URL.canParse(value) && isSecureUrl(new URL(value)))) {
@@ -166,8 +167,9 @@ export class Provider {
     const configuration = metadata.issuer.includes(TENANT)
       ? await forTenants(metadata, this.clientId, registration, this.#authentication)
       : new client.Configuration(metadata as client.ServerMetadata, this.clientId, registration, this.#authentication)
-    const fetch = boundedFetch(this.fetch, this.timeout) as client.CustomFetch
-    configuration[client.customFetch] = this.options.requestBody === 'json' ? jsonRequests(fetch) : fetch
+    // The last before the wire: what an exchange puts into its form is written as JSON too.
+    const fetch = this.options.requestBody === 'json' ? jsonRequests(this.fetch) : this.fetch
+    configuration[client.customFetch] = boundedFetch(fetch, this.timeout) as client.CustomFetch
     // The deadline is in boundedFetch: the library's takes seconds, and fails where they are no whole milliseconds.
     configuration.timeout = 0
     // The token endpoint's TLS vouches for an ID token only as far as TLS ends where we think it does.

@@ -80,6 +80,40 @@ test('FW-2 extra parameters win over what the endpoint came with, and over nothi
   }
 })
 
+test('what the provider itself adds is held to the same: nothing that protects the flow, and an age that is checked', async () => {
+  const { server, provider } = await provided()
+  const adding = (authorizationParams: Record<string, string>) =>
+    new Provider({
+      provider: { issuer: server.issuer, authorizationParams },
+      clientId: server.clientId,
+      clientSecret: server.clientSecret as string,
+    })
+  for (const name of ['response_type', 'state', 'redirect_uri', 'code_challenge_method']) {
+    const refused = await failureOf(authorizationUrl(adding({ [name]: 'token' }), { redirectUri }))
+    expect(refused).toMatchObject({ code: 'FST_OAUTH2_OPTION_INVALID', message: expect.stringContaining(`"${name}"`) })
+  }
+  const aged = adding({ max_age: '60' })
+  const { url, request } = await authorizationUrl(aged, { redirectUri, scopes: ['openid'] })
+  expect(request.maxAge).toBe(60)
+  server.idTokenClaims = (claims) => ({ ...claims, auth_time: now() - 3600 })
+  const back = await answerTo(url)
+  expect(await failureOf(authorizationCodeGrant(aged, request, back))).toMatchObject({ kind: 'unusable' })
+  const sooner = await authorizationUrl(aged, { redirectUri, scopes: ['openid'], params: { max_age: '0' } })
+  expect([sooner.request.maxAge, new URL(sooner.url).searchParams.getAll('max_age')]).toEqual([0, ['0']])
+  for (const max_age of ['5m', '', '-1', '1.5', '1e3', ' 60', '0x10']) {
+    for (const refused of [
+      authorizationUrl(provider, { redirectUri, scopes: ['openid'], params: { max_age } }),
+      authorizationUrl(adding({ max_age }), { redirectUri, scopes: ['openid'] }),
+    ]) {
+      const failure = await failureOf(refused)
+      expect(failure).toMatchObject({
+        code: 'FST_OAUTH2_OPTION_INVALID',
+        message: expect.stringContaining('"max_age"'),
+      })
+    }
+  }
+})
+
 test('FW-5 without a redirect URI there is no URL', async () => {
   const { provider } = await provided()
   for (const wrong of ['', '/callback', undefined as unknown as string]) {
@@ -271,6 +305,27 @@ test('FW-8 a bare code from a popup: redirect_uri is postmessage, and the ID tok
   expect(await failureOf(authorizationCodeGrant(provider, { code: again, codeVerifier }))).toMatchObject({
     kind: 'unusable',
   })
+})
+
+test('a redirect URI is sent exactly as it was used, by a server that reads JSON too', async () => {
+  const { server, make } = await provided()
+  const provider = new Provider({
+    provider: { issuer: server.issuer, requestBody: 'json' },
+    clientId: server.clientId,
+    clientSecret: server.clientSecret as string,
+  })
+  for (const exact of ['https://app.example.com/cb?tenant=1', 'https://app.example.com']) {
+    for (const one of [provider, make()]) {
+      const { url, request } = await authorizationUrl(one, { redirectUri: exact })
+      server.tokenAnswer = () => ({ body: { access_token: 'at', token_type: 'Bearer' } })
+      await authorizationCodeGrant(one, request, await answerTo(url))
+      const { body, params } = server.requests.findLast(({ endpoint }) => endpoint === 'token') ?? expect.fail()
+      expect(one === provider ? JSON.parse(body) : params).toMatchObject({
+        redirect_uri: exact,
+        code: expect.any(String),
+      })
+    }
+  }
 })
 
 test('a bare code with a nonce needs an ID token that has it', async () => {

@@ -4,7 +4,7 @@ import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { Provider, type VerifyIdTokenOptions, verifyIdToken } from '../../src/flows/index.js'
 import type { IdTokenProblem, ProviderOptions } from '../../src/index.js'
-import { google } from '../../src/provider/presets/index.js'
+import { google, microsoft } from '../../src/provider/presets/index.js'
 import { startAuthorizationServer } from '../../src/testing/index.js'
 import { fakeClock } from '../helpers/clock.js'
 import { type ScriptedProvider, startScriptedProvider } from '../helpers/scripted-provider.js'
@@ -210,6 +210,64 @@ describe('issuers', () => {
     expect(await verdictOf(provider, await token('other', tid))).toBe('issuer')
     expect(await verdictOf(provider, await token('other', 'other'))).toBe('issuer')
     expect(await verdictOf(provider, await token('{tenantid}', tid))).toBe('issuer')
+    expect(await verdictOf(provider, await token('{tenantid}', undefined))).toBe('issuer')
+  })
+
+  describe('tenants', () => {
+    const OURS = '11111111-2222-3333-4444-555555555555'
+    const OTHER = 'aaaaaaaa-2222-3333-4444-555555555555'
+    const PERSONAL = '9188040d-6c67-4c5b-b112-36a304b66dad'
+
+    async function entra(tenant: string, owner?: (origin: string) => string) {
+      const { server, claims, clock } = await provided()
+      const origin = server.issuer
+      const { keys } = (await (await fetch(`${origin}/jwks`)).json()) as { keys: object[] }
+      if (owner) server.jwksAnswer = () => ({ body: { keys: keys.map((key) => ({ ...key, issuer: owner(origin) })) } })
+      const provider = new Provider({
+        provider: {
+          ...microsoft({ tenant, issuer: `${origin}/${tenant}/v2.0` }),
+          issuer: `${origin}/{tenantid}/v2.0`,
+          authorization_endpoint: `${origin}/authorize`,
+          token_endpoint: `${origin}/token`,
+          jwks_uri: `${origin}/jwks`,
+        },
+        clientId: server.clientId,
+        clock: clock.now,
+      })
+      return async (tid: string | undefined, header: Record<string, string> = {}, named = tid) => {
+        const token = await server.sign({ ...claims, iss: `${origin}/${named}/v2.0`, tid }, header)
+        return verdictOf(provider, token)
+      }
+    }
+
+    test('personal accounts do not get in where work accounts are asked for', async () => {
+      const organizations = await entra('organizations')
+      expect([await organizations(OURS), await organizations(PERSONAL)]).toEqual(['alice', 'issuer'])
+      expect(await (await entra('common'))(PERSONAL)).toBe('alice')
+    })
+
+    test('nobody comes from the template, which is no tenant', async () => {
+      const verdict = await entra('organizations')
+      expect([await verdict(undefined, {}, '{tenantid}'), await verdict(OURS, {}, '{tenantid}')]).toEqual([
+        'issuer',
+        'issuer',
+      ])
+    })
+
+    test('a tenant takes nobody from another one', async () => {
+      const verdict = await entra(OURS)
+      expect([await verdict(OURS), await verdict(OTHER)]).toEqual(['alice', 'issuer'])
+    })
+
+    test.each([
+      ['its own', OURS, 'alice'],
+      ['all', '{tenantid}', 'alice'],
+      ['another', OTHER, 'issuer'],
+    ])('a key of %s tenant, whether or not the token names it', async (_name, owner, expected) => {
+      const verdict = await entra('organizations', (origin) => `${origin}/${owner}/v2.0`)
+      expect(await verdict(OURS)).toBe(expected)
+      expect(await verdict(OURS, { kid: undefined as never })).toBe(expected)
+    })
   })
 })
 
@@ -263,7 +321,7 @@ describe('keys', () => {
   })
 
   test('ID-3 no keys to be had is the fault of the provider, not of the token', async () => {
-    const { server, claims, verdict } = await provided()
+    const { server, claims, verdict, clock } = await provided()
     const token = await server.sign(claims)
     for (const answer of [
       { status: 404 },
@@ -277,9 +335,24 @@ describe('keys', () => {
     ]) {
       server.jwksAnswer = () => answer
       expect(await verdict(token), JSON.stringify(answer).slice(0, 80)).toBe('FST_OAUTH2_PROVIDER_UNAVAILABLE')
+      clock.advance(30_000)
     }
     server.jwksAnswer = undefined
     expect(await verdict(token)).toBe('alice')
+  })
+
+  test('while there are no keys, tokens do not make us ask for them more often than every 30 seconds', async () => {
+    const { server, claims, verdict, clock } = await provided()
+    const token = await server.sign(claims)
+    server.jwksAnswer = () => ({ status: 503, body: '' })
+    for (let i = 0; i < 5; i++) expect(await verdict(token)).toBe('FST_OAUTH2_PROVIDER_UNAVAILABLE')
+    expect(server.count('jwks')).toBe(1)
+    server.jwksAnswer = undefined
+    clock.advance(29_999)
+    expect(await verdict(token)).toBe('FST_OAUTH2_PROVIDER_UNAVAILABLE')
+    clock.advance(1)
+    expect(await Promise.all([verdict(token), verdict(token)])).toEqual(['alice', 'alice'])
+    expect(server.count('jwks')).toBe(2)
   })
 
   test('a day without the provider is survived with the keys that are known, asking at most every 30 seconds', async () => {
@@ -291,7 +364,8 @@ describe('keys', () => {
     for (let i = 0; i < 10; i++) expect(await verdict(token)).toBe('alice')
     expect(server.count('jwks')).toBe(2)
     clock.advance(85_800_000)
-    expect(await verdict(token)).toBe('FST_OAUTH2_PROVIDER_UNAVAILABLE')
+    for (let i = 0; i < 5; i++) expect(await verdict(token)).toBe('FST_OAUTH2_PROVIDER_UNAVAILABLE')
+    expect(server.count('jwks')).toBe(3)
   })
 
   test('a provider that publishes none', async () => {

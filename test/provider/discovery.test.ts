@@ -1,6 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { authorizationUrl, Provider, type ProviderConfig } from '../../src/flows/index.js'
+import type { ProviderOptions } from '../../src/index.js'
 import { startApp } from '../helpers/app.js'
 import { type Answer, type ScriptedProvider, startScriptedProvider } from '../helpers/scripted-provider.js'
 
@@ -139,11 +140,23 @@ describe('what', () => {
     else await provider.configuration()
   })
 
-  test('what is written in the options wins over what was found', async () => {
+  test('what is written in the options wins over what was found, whatever it is', async () => {
     const { server } = await provided()
-    const revocation_endpoint = 'https://issuer.example/revoke'
-    const provider = new Provider({ provider: { issuer: server.issuer, revocation_endpoint }, clientId: 'x' })
-    expect(await provider.metadata()).toMatchObject({ revocation_endpoint, token_endpoint: `${server.issuer}/token` })
+    const written = {
+      revocation_endpoint: 'https://issuer.example/revoke',
+      id_token_signing_alg_values_supported: ['ES256'],
+      authorization_response_iss_parameter_supported: false,
+    }
+    const options = { issuer: server.issuer, ...written, userinfo_endpoint: undefined, defaultScopes: ['a'] }
+    const provider = new Provider({ provider: options as unknown as ProviderOptions, clientId: 'x' })
+    const metadata = await provider.metadata()
+    expect(metadata).toMatchObject({
+      ...written,
+      issuer: server.issuer,
+      token_endpoint: `${server.issuer}/token`,
+      userinfo_endpoint: `${server.issuer}/userinfo`,
+    })
+    expect(metadata).not.toHaveProperty('defaultScopes')
   })
 })
 

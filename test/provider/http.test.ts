@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Provider, type ProviderFailure, refreshTokenGrant, revokeToken } from '../../src/flows/index.js'
+import type { ProviderOptions } from '../../src/index.js'
 import { isLoopback, isSecureUrl } from '../../src/provider/http.js'
 import { type Answer, startScriptedProvider } from '../helpers/scripted-provider.js'
 
@@ -98,6 +99,24 @@ describe('limits', () => {
     await expect(provider.configuration()).rejects.toMatchObject({ code: 'FST_OAUTH2_PROVIDER_UNAVAILABLE' })
     expect(spy).toHaveBeenCalledOnce()
   })
+})
+
+test('claims are those of an ID token that was verified: none, where the provider names no keys', async () => {
+  const { server, provider } = await provided()
+  const { issuer } = server
+  const idToken = await server.sign({ iss: issuer, aud: server.clientId, sub: 'alice', iat: 1, exp: 9_999_999_999 })
+  const [header, payload] = idToken.split('.')
+  server.tokenAnswer = () => ({
+    body: { access_token: 'at', token_type: 'Bearer', id_token: `${header}.${payload}.${'x'.repeat(342)}` },
+  })
+  expect((await failureOf(provider)).kind).toBe('unusable')
+  const { authorization_endpoint, token_endpoint } = (await provider.metadata()) as Record<string, string>
+  const keyless = new Provider({
+    provider: { issuer, authorization_endpoint, token_endpoint } as ProviderOptions,
+    clientId: server.clientId,
+    clientSecret: server.clientSecret as string,
+  })
+  expect(await refreshTokenGrant(keyless, 'rt')).toEqual({ accessToken: 'at', tokenType: 'Bearer' })
 })
 
 describe('whether a request can have had an effect', () => {
