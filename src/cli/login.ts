@@ -3,7 +3,7 @@ import type { Credentials } from '../credentials/credentials.js'
 import { type AuthorizedUserClient, writeAuthorizedUserFile } from '../google/well-known-file.js'
 import { type AuthorizationOptions, wantedOf } from '../installed/authorization.js'
 import type { Provider } from '../provider/provider.js'
-import { defineCommand, type Io, OK, UsageError } from './command.js'
+import { defineCommand, type Io, OK, printable, UsageError } from './command.js'
 import { rememberLogin } from './places.js'
 import { sign, signAnyWay } from './sign-in.js'
 import { findTarget, TARGET_HELP, TARGET_OPTIONS, type Target, userOf, withTarget } from './target.js'
@@ -150,9 +150,8 @@ function tell(
     stdout.write(`${JSON.stringify({ ...told, store: open.label })}\n`)
     return
   }
-  stdout.write(
-    `Logged in${email || userId ? ` as ${email ?? userId}` : ''}. Stored for the user "${user}" in ${open.label}\n`,
-  )
+  const who = email ?? userId
+  stdout.write(`Logged in${who ? ` as ${printable(who)}` : ''}. Stored for the user "${user}" in ${open.label}\n`)
   stdout.write(`Granted: ${scopes.join(' ') || 'nothing in particular'}\n`)
   if (declined.length > 0) stderr.write(`Not granted: ${declined.join(' ')}\n`)
 }
