@@ -123,7 +123,11 @@ export async function withTarget<T>(target: Target, use: (target: Target) => Pro
   try {
     return await use(target)
   } catch (error) {
-    for (let e = error; e instanceof Error; e = e.cause) e.message = target.open.redact(e.message)
+    for (let e = error; e instanceof Error; e = e.cause) {
+      const message = target.open.redact(e.message)
+      // That of a DOMException, such as an AbortSignal's, cannot be set.
+      if (message !== e.message) e.message = message
+    }
     throw error
   } finally {
     await target.manager.close()
