@@ -6,7 +6,7 @@ import type { Provider } from '../provider/provider.js'
 import { defineCommand, type Io, OK, printable, UsageError } from './command.js'
 import { rememberLogin } from './places.js'
 import { sign, signAnyWay } from './sign-in.js'
-import { findTarget, TARGET_HELP, TARGET_OPTIONS, type Target, userOf, withTarget } from './target.js'
+import { findTarget, scopesOf, TARGET_HELP, TARGET_OPTIONS, type Target, userOf, withTarget } from './target.js'
 
 const HELP = `Usage: oauth2client login --client-secrets <file> [--scopes <scopes>] [options]
        oauth2client login --client-id <id> --issuer <url> [--scopes <scopes>] [options]
@@ -57,6 +57,7 @@ export const login = defineCommand({
     }
     const port = wholeNumber('port', values.port, 65_535)
     const timeout = wholeNumber('timeout', values.timeout, 86_400)
+    const scopes = scopesOf(values.scopes)
     const target = (await findTarget(values, io, true)) as Target
     return withTarget(target, async () => {
       const { manager, client } = target
@@ -67,7 +68,7 @@ export const login = defineCommand({
       const { provider } = manager.registration
       const options: AuthorizationOptions = {
         ...client,
-        ...(await asked(provider, stored, values.scopes)),
+        ...(await asked(provider, stored, scopes)),
         // The file needs a refresh token of its own account, whatever is stored.
         ...(adcClient ? { prompt: 'consent' } : {}),
         ...(values.prompt === undefined ? {} : { prompt: values.prompt }),
@@ -106,7 +107,7 @@ function clientForAdc({ manager }: Target): AuthorizedUserClient {
 async function asked(
   provider: Provider,
   stored: { readonly scopes: readonly string[]; accounts(): { readonly refreshable: boolean }[] },
-  scopes: string | undefined,
+  scopes: readonly string[] | undefined,
 ): Promise<Pick<AuthorizationOptions, 'scopes' | 'prompt' | 'authorizationParams'>> {
   const wanted = await wantedOf(provider, scopes === undefined ? {} : { scopes })
   const { incrementalParams, offline } = provider.options
