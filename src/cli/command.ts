@@ -93,13 +93,21 @@ export function report(name: string, error: unknown, io: Io): number {
   return usage ? USAGE : FAILED
 }
 
+/**
+ * Text of a provider's, such as an e-mail address, without what would move the cursor of a terminal or reorder its line. JSON
+ * is for programs and left as it is.
+ */
+export function printable(text: string): string {
+  return text.replace(/\p{C}/gu, '')
+}
+
 /** One line, without what stands between `//` and `@` in an address. */
 function describe(error: unknown): string {
   let text = error instanceof Error ? error.message : String(error)
   // A host name with several addresses, none of which answers: Node says so in the parts only.
   if (error instanceof AggregateError && text === '') text = error.errors.map((part) => part.message).join('; ')
   if (error instanceof OAuth2ClientError) text += ` (${error.code})${TELLING.has(error.code) ? causes(error) : ''}`
-  return (text || codeOf(error) || 'failed').replace(/\s*\n\s*/g, ' ').replace(/\/\/\S*@/g, '//***@')
+  return printable((text || codeOf(error) || 'failed').replace(/\s*\n\s*/g, ' ')).replace(/\/\/\S*@/g, '//***@')
 }
 
 /** Errors whose message is made for people on a web page; whoever is at a terminal is the one to see the cause. */

@@ -4,7 +4,7 @@ import type { ClientSecrets } from '../flows/client-secrets.js'
 import type { ProviderMetadata } from '../provider/preset.js'
 import type { Provider } from '../provider/provider.js'
 import { resolveProvider } from '../registration/provider.js'
-import { defineCommand, FAILED, type Io, OK, UsageError } from './command.js'
+import { defineCommand, FAILED, type Io, OK, printable, UsageError } from './command.js'
 import { checkApp } from './doctor/app.js'
 import { checkRedirects, checkSecretsFile } from './doctor/client.js'
 import { bad, type Finding, messageOf, unknown } from './doctor/finding.js'
@@ -104,4 +104,4 @@ async function ofStore(values: Values, provider: Provider | undefined, io: Io): 
   }
 }
 
-const text = ({ level, check, text }: Finding) => `${level.padEnd(7)}  ${check}: ${text}`
+const text = ({ level, check, text }: Finding) => `${level.padEnd(7)}  ${check}: ${printable(text)}`

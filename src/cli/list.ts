@@ -1,7 +1,7 @@
 /** `oauth2client list`: what is stored, without its secrets. */
 import type { ConnectedAccount } from '../credentials/user.js'
 import { OAuth2ClientError } from '../errors.js'
-import { defineCommand, OK, UsageError } from './command.js'
+import { defineCommand, OK, printable, UsageError } from './command.js'
 import { findTarget, TARGET_HELP, TARGET_OPTIONS, type Target, withTarget } from './target.js'
 
 const HELP = `Usage: oauth2client list [options]
@@ -57,8 +57,8 @@ async function rowsOf({ manager, open: { store } }: Target, user: string | undef
 }
 
 function text({ user, code, id, email, status, reason, expiresAt, refreshable, scopes = [] }: Row): string {
-  if (code) return `${user}\t-\t${code}`
+  if (code) return `${printable(user)}\t-\t${code}`
   const expiry = expiresAt === undefined ? '' : `, access token until ${new Date(expiresAt).toISOString()}`
   const doing = `${status}${reason ? ` (${reason})` : ''}${refreshable ? '' : ', cannot be refreshed'}${expiry}`
-  return [user, email ?? id, doing, scopes.join(' ')].join('\t')
+  return [user, email ?? id ?? '', doing, scopes.join(' ')].map(printable).join('\t')
 }

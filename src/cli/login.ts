@@ -3,10 +3,10 @@ import type { Credentials } from '../credentials/credentials.js'
 import { type AuthorizedUserClient, writeAuthorizedUserFile } from '../google/well-known-file.js'
 import { type AuthorizationOptions, wantedOf } from '../installed/authorization.js'
 import type { Provider } from '../provider/provider.js'
-import { defineCommand, type Io, OK, UsageError } from './command.js'
+import { defineCommand, type Io, OK, printable, UsageError } from './command.js'
 import { rememberLogin } from './places.js'
 import { sign, signAnyWay } from './sign-in.js'
-import { findTarget, TARGET_HELP, TARGET_OPTIONS, type Target, userOf, withTarget } from './target.js'
+import { findTarget, scopesOf, TARGET_HELP, TARGET_OPTIONS, type Target, userOf, withTarget } from './target.js'
 
 const HELP = `Usage: oauth2client login --client-secrets <file> [--scopes <scopes>] [options]
        oauth2client login --client-id <id> --issuer <url> [--scopes <scopes>] [options]
@@ -57,6 +57,7 @@ export const login = defineCommand({
     }
     const port = wholeNumber('port', values.port, 65_535)
     const timeout = wholeNumber('timeout', values.timeout, 86_400)
+    const scopes = scopesOf(values.scopes)
     const target = (await findTarget(values, io, true)) as Target
     return withTarget(target, async () => {
       const { manager, client } = target
@@ -67,7 +68,7 @@ export const login = defineCommand({
       const { provider } = manager.registration
       const options: AuthorizationOptions = {
         ...client,
-        ...(await asked(provider, stored, values.scopes)),
+        ...(await asked(provider, stored, scopes)),
         // The file needs a refresh token of its own account, whatever is stored.
         ...(adcClient ? { prompt: 'consent' } : {}),
         ...(values.prompt === undefined ? {} : { prompt: values.prompt }),
@@ -106,7 +107,7 @@ function clientForAdc({ manager }: Target): AuthorizedUserClient {
 async function asked(
   provider: Provider,
   stored: { readonly scopes: readonly string[]; accounts(): { readonly refreshable: boolean }[] },
-  scopes: string | undefined,
+  scopes: readonly string[] | undefined,
 ): Promise<Pick<AuthorizationOptions, 'scopes' | 'prompt' | 'authorizationParams'>> {
   const wanted = await wantedOf(provider, scopes === undefined ? {} : { scopes })
   const { incrementalParams, offline } = provider.options
@@ -150,9 +151,8 @@ function tell(
     stdout.write(`${JSON.stringify({ ...told, store: open.label })}\n`)
     return
   }
-  stdout.write(
-    `Logged in${email || userId ? ` as ${email ?? userId}` : ''}. Stored for the user "${user}" in ${open.label}\n`,
-  )
+  const who = email ?? userId
+  stdout.write(`Logged in${who ? ` as ${printable(who)}` : ''}. Stored for the user "${user}" in ${open.label}\n`)
   stdout.write(`Granted: ${scopes.join(' ') || 'nothing in particular'}\n`)
   if (declined.length > 0) stderr.write(`Not granted: ${declined.join(' ')}\n`)
 }

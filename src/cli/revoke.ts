@@ -1,6 +1,6 @@
 /** `oauth2client revoke`: ends a grant, here and at the provider. */
 import type { RevocationOutcome } from '../flows/revocation.js'
-import { defineCommand, FAILED, OK, UsageError } from './command.js'
+import { defineCommand, FAILED, OK, printable, UsageError } from './command.js'
 import { needTarget, TARGET_HELP, TARGET_OPTIONS, userOf, withTarget } from './target.js'
 
 const HELP = `Usage: oauth2client revoke [--account <id> | --all] [options]
@@ -41,7 +41,7 @@ export const revoke = defineCommand({
       for (const { id, email } of accounts) {
         const { remote } = await user.account(id).revoke()
         outcomes.push({ account: id, remote })
-        if (!values.json) io.stdout.write(`${email ?? id}: ${WORDS[remote]}\n`)
+        if (!values.json) io.stdout.write(`${printable(email ?? id)}: ${WORDS[remote]}\n`)
       }
       if (values.json) io.stdout.write(`${JSON.stringify(outcomes)}\n`)
       return outcomes.some(({ remote }) => remote === 'failed') ? FAILED : OK

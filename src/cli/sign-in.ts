@@ -1,7 +1,7 @@
 /** The ways in which `oauth2client login` has a person sign in, and what it says meanwhile. */
 import { createInterface } from 'node:readline'
 import type { Credentials } from '../credentials/credentials.js'
-import { ClientRejectedError } from '../errors.js'
+import { AuthorizationTimeoutError, ClientRejectedError, FlowAbortedError } from '../errors.js'
 import type { DeviceAuthorization } from '../flows/device-authorization.js'
 import type { AuthorizationOptions } from '../installed/authorization.js'
 import { runDeviceFlow } from '../installed/device.js'
@@ -47,16 +47,19 @@ export async function sign(
 ): Promise<Credentials> {
   const say = (text: string) => io.stderr.write(`${text}\n`)
   const ports = port === undefined ? {} : { ports: [port] }
+  const seconds = timeout ?? 300
   if (way === 'paste') {
+    const signal = AbortSignal.timeout(seconds * 1000)
     return runPasteFlow({
       ...options,
       ...ports,
+      signal,
       ask: (url) => {
         say(`Open this address in any browser and sign in:\n\n  ${url}\n`)
         say('It ends at a page that cannot be loaded. Copy the address of that page and paste it here:')
-        return readLine(io)
+        return readLine(io, signal)
       },
-    })
+    }).catch(late)
   }
   if (way === 'device') {
     // The provider says how long a code is good for.
@@ -66,10 +69,9 @@ export async function sign(
       ...rest,
       ...ending,
       onCode: (code) => say(deviceText(code)),
-    })
+    }).catch(late)
   }
   const visible = hasBrowser(io.env)
-  const seconds = timeout ?? 300
   return runLocalServerFlow({
     ...options,
     ...ports,
@@ -84,18 +86,25 @@ export async function sign(
   })
 }
 
+/** Nothing but time ends these flows from outside. */
+function late(error: unknown): never {
+  throw error instanceof FlowAbortedError ? new AuthorizationTimeoutError({ cause: error }) : error
+}
+
 function deviceText({ userCode, verificationUri, verificationUriComplete }: DeviceAuthorization): string {
   const shortcut = verificationUriComplete ? `\nor open ${verificationUriComplete} and compare the code.` : ''
   return `On any device, open ${verificationUri} and enter the code\n\n  ${userCode}\n${shortcut}\nWaiting for you to sign in ...`
 }
 
-function readLine({ stdin, stderr }: Io): Promise<string> {
+function readLine({ stdin, stderr }: Io, signal: AbortSignal): Promise<string> {
   if (!stdin) throw new UsageError('--no-browser reads the address from stdin.')
   return new Promise((resolve, reject) => {
     // As a terminal, because those cut off what is pasted after 1,024 or 4,096 characters otherwise.
     const terminal = stdin.isTTY === true
     const lines = createInterface({
       input: stdin,
+      // An end of the wait lets go of stdin too, which whoever holds it open would keep the process alive with.
+      signal,
       ...(terminal ? { output: stderr as unknown as NodeJS.WritableStream, terminal } : {}),
     })
     lines.once('line', (line) => {

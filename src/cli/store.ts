@@ -1,4 +1,5 @@
 /** From `--store` to a credential store and the keys of what is in it. */
+import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { FileStore } from '../storage/file.js'
 import { fileStore } from '../storage/file.js'
@@ -54,6 +55,7 @@ export async function openStore(
   }
   if (!/^[a-z]+:/i.test(spec)) throw new UsageError('--store begins with file:, sqlite:, postgres:// or mysql://.')
   const database = parseDatabaseUrl(spec)
+  if (!create && database.dialect === 'sqlite') await checkThere(sqlitePath(spec, io))
   const db = await database.open(io.cwd)
   // A file of one's own is made on the way; tables of a server are a matter of `migrate`.
   if (create && database.dialect === 'sqlite') await createCredentialTables(db)
@@ -78,8 +80,22 @@ async function keysFor(keyFile: string | undefined, { env, cwd }: Io): Promise<s
   )
 }
 
-function rememberable(spec: string, { cwd }: Io): string | undefined {
-  if (/^sqlite:/i.test(spec)) return `sqlite:${resolve(cwd, spec.slice('sqlite:'.length))}`
+/** SQLite would make a file of a name that was typed wrongly. */
+async function checkThere(path: string): Promise<void> {
+  try {
+    await stat(path)
+  } catch (cause) {
+    if ((cause as { code?: unknown }).code !== 'ENOENT') throw cause
+    throw new Error(`${path} is not there. "oauth2client login" makes it, and "oauth2client migrate" does.`, { cause })
+  }
+}
+
+function sqlitePath(spec: string, { cwd }: Io): string {
+  return resolve(cwd, spec.slice('sqlite:'.length))
+}
+
+function rememberable(spec: string, io: Io): string | undefined {
+  if (/^sqlite:/i.test(spec)) return `sqlite:${sqlitePath(spec, io)}`
   const { password, searchParams } = new URL(spec)
   return password === '' && !searchParams.has('password') ? spec : undefined
 }

@@ -2,9 +2,11 @@
 import { resolve } from 'node:path'
 import { CredentialManager } from '../credentials/manager.js'
 import type { UserOAuth2 } from '../credentials/user.js'
-import { ClientMismatchError } from '../errors.js'
+import { ClientMismatchError, OptionError } from '../errors.js'
+import { isSecureUrl } from '../provider/http.js'
 import type { ProviderOptions } from '../provider/preset.js'
 import * as presets from '../provider/presets/index.js'
+import { parseScopes } from '../provider/scopes.js'
 import type { ClientOptions } from '../registration/provider.js'
 import { type Io, UsageError } from './command.js'
 import { type Login, readLogins } from './places.js'
@@ -123,7 +125,11 @@ export async function withTarget<T>(target: Target, use: (target: Target) => Pro
   try {
     return await use(target)
   } catch (error) {
-    for (let e = error; e instanceof Error; e = e.cause) e.message = target.open.redact(e.message)
+    for (let e = error; e instanceof Error; e = e.cause) {
+      const message = target.open.redact(e.message)
+      // That of a DOMException, such as an AbortSignal's, cannot be set.
+      if (message !== e.message) e.message = message
+    }
     throw error
   } finally {
     await target.manager.close()
@@ -171,7 +177,25 @@ function optionsOf(login: Partial<Login>, { env }: Io): ClientOptions {
   }
 }
 
+/** The value of `--scopes`. @throws {UsageError} */
+export function scopesOf(value: string | undefined): string[] | undefined {
+  if (value === undefined) return undefined
+  return worded('--scopes holds something that is no scope: write --scopes "openid email".', () => parseScopes(value))
+}
+
+/** What an option of the library is called where it came from. */
+function worded<T>(problem: string, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw error instanceof OptionError ? new UsageError(problem, { cause: error }) : error
+  }
+}
+
 function providerOf({ provider, issuer }: Partial<Login>): ProviderOptions | undefined {
+  if (issuer !== undefined && !(URL.canParse(issuer) && isSecureUrl(new URL(issuer)))) {
+    throw new UsageError('--issuer is an https URL, such as https://login.example.com (http on this machine only).')
+  }
   if (provider === undefined) return issuer === undefined ? undefined : { issuer }
   const known = Object.entries(presets).filter(([, value]) => typeof value === 'function')
   const preset = known.find(([name]) => name === provider)?.[1] as
@@ -179,7 +203,9 @@ function providerOf({ provider, issuer }: Partial<Login>): ProviderOptions | und
     | undefined
   if (!preset)
     throw new UsageError(`--provider knows ${known.map(([name]) => name).join(', ')}; others have an --issuer.`)
-  return preset(issuer === undefined ? {} : { issuer })
+  return worded(`--provider ${provider} goes with --issuer <url>.`, () =>
+    preset(issuer === undefined ? {} : { issuer }),
+  )
 }
 
 function definedOnly<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {

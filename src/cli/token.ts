@@ -1,8 +1,7 @@
 /** `oauth2client token`: an access token that works, for scripts. */
 import { CredentialsRequiredError, InsufficientScopeError } from '../errors.js'
-import { parseScopes } from '../provider/scopes.js'
 import { defineCommand, OK, UsageError } from './command.js'
-import { needTarget, TARGET_HELP, TARGET_OPTIONS, userOf, withTarget } from './target.js'
+import { needTarget, scopesOf, TARGET_HELP, TARGET_OPTIONS, userOf, withTarget } from './target.js'
 
 const HELP = `Usage: oauth2client token [--scopes <scopes>] [options]
 
@@ -31,6 +30,7 @@ export const token = defineCommand({
     json: { type: 'boolean' },
   },
   async run(values, io) {
+    const needed = scopesOf(values.scopes) ?? []
     return withTarget(await needTarget(values, io), async (target) => {
       const user = await userOf(target)
       const id = values.account ?? target.account
@@ -39,7 +39,6 @@ export const token = defineCommand({
       }
       // The one that was remembered may have been revoked meanwhile.
       const account = id !== undefined && user.accounts().some((known) => known.id === id) ? user.account(id) : user
-      const needed = parseScopes(values.scopes)
       if (needed.length > 0 && account.credentials && !account.hasCredentials(needed)) {
         throw new InsufficientScopeError({ cause: new Error(`run: oauth2client login --scopes "${needed.join(' ')}"`) })
       }

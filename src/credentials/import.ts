@@ -115,13 +115,13 @@ function scopesOf(scopes: unknown): string[] {
   throw invalid('"scopes" must be a list of strings or a string.')
 }
 
-/** Milliseconds since the epoch; `undefined` for what is no time. Python writes up to microseconds, always in UTC. */
+/** Milliseconds since the epoch; `undefined` for what is no time as a whole. Python writes up to microseconds, and UTC without a zone. */
 function expiry(value: unknown): number | undefined {
   if (typeof value !== 'string') return undefined
-  const match = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?/.exec(value)
+  const match = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:?\d\d)?$/.exec(value.trim())
   if (!match) return undefined
   const [, date, time, fraction = '', zone = 'Z'] = match
-  const at = Date.parse(`${date}T${time}${fraction.slice(0, 4)}${zone}`)
+  const at = Date.parse(`${date}T${time}${fraction.slice(0, 4)}${zone.replace(/(\d\d)(\d\d)$/, '$1:$2')}`)
   return Number.isNaN(at) ? undefined : at
 }
 

@@ -151,7 +151,8 @@ export async function deviceAuthorization(provider: Provider, options: TokenPara
     throw classify(exchange, error)
   }
   const { verification_uri: uri, verification_uri_complete: complete, user_code: userCode } = answer
-  // The link is opened and the code is printed: neither may be anything else.
+  // The link is opened and printed, the code is printed: neither may be anything else. A URL may be written with line feeds and
+  // escape sequences, which are gone or encoded once it was parsed.
   if (!isLink(uri) || /\p{C}/u.test(userCode) || userCode.length > 64) {
     throw new ProviderFailure('unusable', exchange, undefined)
   }
@@ -161,8 +162,8 @@ export async function deviceAuthorization(provider: Provider, options: TokenPara
     scopes: options.scopes ?? [],
     deviceCode: answer.device_code,
     userCode,
-    verificationUri: uri,
-    ...(isLink(complete) ? { verificationUriComplete: complete } : {}),
+    verificationUri: new URL(uri).href,
+    ...(isLink(complete) ? { verificationUriComplete: new URL(complete).href } : {}),
     expiresAt: sentAt + Math.min(answer.expires_in, LONGEST_LIFETIME) * 1000,
     interval: answer.interval ?? DEFAULT_INTERVAL,
   })

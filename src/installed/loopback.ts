@@ -6,7 +6,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { finished } from 'node:stream/promises'
 import type { Credentials } from '../credentials/credentials.js'
-import { AuthorizationTimeoutError, FlowAbortedError } from '../errors.js'
+import { AuthorizationTimeoutError, FlowAbortedError, OptionError } from '../errors.js'
 import type { AuthorizationRequest } from '../flows/authorization-code.js'
 import type { Provider } from '../provider/provider.js'
 import { resolveProvider } from '../registration/provider.js'
@@ -58,6 +58,7 @@ export async function runLocalServerFlow(options: LocalServerFlowOptions): Promi
   const { provider, clientSecrets } = resolveProvider(options)
   const { host, ports, path } = redirectOf(options, clientSecrets)
   checkTimeout(timeout)
+  checkPages(options)
   checkAborted(signal)
   const callback = new Callback(provider, path, options)
   let listener: Listener | undefined
@@ -79,6 +80,16 @@ export async function runLocalServerFlow(options: LocalServerFlowOptions): Promi
 
 const SUCCESS = 'You are signed in. You can close this window and go back to the program.'
 const FAILURE = 'Nothing was changed. Close this window and go back to the program, which says what happened.'
+
+/** @throws {OptionError} now, and not when the person came back */
+function checkPages(options: LocalServerFlowOptions): void {
+  for (const name of ['successPage', 'failurePage'] as const) {
+    const page: unknown = options[name]
+    if (page !== undefined && typeof page !== 'string') {
+      throw new OptionError(name, 'must be a string: text, or a document that begins with <!doctype html.')
+    }
+  }
+}
 
 /** Waits for the one request that answers the question. */
 class Callback {
@@ -140,8 +151,8 @@ class Callback {
         return this.#answer(res, status, title, this.#pages.failurePage ?? FAILURE)
       },
     )
-    // The page first: after that, nobody is there to serve it.
-    shown.then(() => this.#settle(outcome))
+    // The page first: after that, nobody is there to serve it. One that cannot be shown does not cost the credentials.
+    shown.catch(() => {}).then(() => this.#settle(outcome))
   }
 
   /** The query, if this is a browser that comes back from our question. Everything else is somebody else. */

@@ -1,9 +1,9 @@
 /** Signing in where no browser can come back to this machine: the person pastes the address that it ended at. */
 import { randomInt } from 'node:crypto'
 import type { Credentials } from '../credentials/credentials.js'
-import { FlowAbortedError, StateInvalidError } from '../errors.js'
+import { FlowAbortedError, OptionError, StateInvalidError } from '../errors.js'
 import { resolveProvider } from '../registration/provider.js'
-import { type AuthorizationOptions, begin, finish } from './authorization.js'
+import { type AuthorizationOptions, begin, checkAborted, finish } from './authorization.js'
 import { type RedirectOptions, redirectOf } from './redirect.js'
 
 /** Options of {@link runPasteFlow}. */
@@ -17,6 +17,8 @@ export interface PasteFlowOptions extends AuthorizationOptions, RedirectOptions 
  * the person copies that from the address bar. State and PKCE are checked as ever, so that an address from another
  * authorization, or one that somebody else sent, is of no use here.
  *
+ * @throws {OptionError} {@link ClientSecretsError} for options that make no sense, and when `ask` resolves to no string
+ * @throws {FlowAbortedError} when `signal` ended the wait
  * @throws {StateInvalidError} when what was pasted does not answer the question
  * @throws {AccessDeniedError} {@link ClientRejectedError} {@link ExchangeFailedError} {@link ProviderUnavailableError}
  * @example
@@ -37,10 +39,15 @@ export async function runPasteFlow(options: PasteFlowOptions): Promise<Credentia
   const { signal, ask } = options
   const { provider, clientSecrets } = resolveProvider(options)
   const { host, ports, path } = redirectOf(options, clientSecrets)
+  if (typeof ask !== 'function') throw new OptionError('ask', 'must be a function that resolves to what was pasted.')
+  checkAborted(signal)
   // One where nothing listens, as likely as not: the browser says so, and keeps the address.
   const port = ports[0] || randomInt(49_152, 65_536)
   const { url, request } = await begin(provider, `http://${host}:${port}${path}`, options)
-  const pasted = await abortable(ask(url), signal)
+  // Nobody is asked for what is not wanted any more.
+  checkAborted(signal)
+  const pasted: unknown = await abortable(ask(url), signal)
+  if (typeof pasted !== 'string') throw new OptionError('ask', 'must resolve to what was pasted, a string.')
   return finish(provider, request, queryIn(pasted, request.state))
 }
 
@@ -53,12 +60,15 @@ function queryIn(pasted: string, state: string): string {
   return query
 }
 
-function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise
   return new Promise((resolve, reject) => {
     const stop = () => reject(new FlowAbortedError({ cause: signal.reason }))
-    if (signal.aborted) return stop()
     signal.addEventListener('abort', stop, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
+    // Before anything else: what it rejects with after an abort must not be nobody's.
+    Promise.resolve(promise)
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener('abort', stop))
+    if (signal.aborted) stop()
   })
 }

@@ -266,11 +266,16 @@ describe('without a browser', () => {
     expect(server.tokenRequests).toEqual([])
   }, 60_000)
 
-  test('nobody comes: it ends in time', async () => {
-    const { code, stderr } = await installed.run(['login', '--browser', '--timeout', '1', ...who()], env)
-    expect(code).toBe(1)
-    expect(stderr).toContain('FST_OAUTH2_AUTHORIZATION_TIMEOUT')
-  }, 30_000)
+  // stdin is a pipe that nobody closes.
+  test.each(['--browser', '--no-browser', '--device'])(
+    '%s and nobody comes: it ends in time',
+    async (way) => {
+      const { code, stderr } = await installed.run(['login', way, '--timeout', '1', ...who()], env)
+      expect(code).toBe(1)
+      expect(stderr).toContain('FST_OAUTH2_AUTHORIZATION_TIMEOUT')
+    },
+    30_000,
+  )
 })
 
 describe('where it is kept', () => {

@@ -40,7 +40,18 @@ describe('Credentials.fromOAuth2Client', () => {
     expect({ ...Credentials.fromOAuth2Client(JSON.parse(fixture(name))) }).toMatchObject(expected)
   })
 
-  test.each([[undefined], [null], ['soon'], [5], ['2026-99-99T00:00:00Z']])(
+  test.each([
+    ['2026-11-21T14:00:00+05:30', '2026-11-21T08:30:00.000Z'],
+    ['2026-11-21T14:00:00+0530', '2026-11-21T08:30:00.000Z'],
+    ['2026-11-21 14:00:00.123456-0800', '2026-11-21T22:00:00.123Z'],
+    ['2026-11-21T14:00:00', '2026-11-21T14:00:00.000Z'],
+    ['2026-11-21T14:00:00Z\n', '2026-11-21T14:00:00.000Z'],
+  ])('the expiry %j is %s', (token_expiry, at) => {
+    const { expiresAt } = Credentials.fromOAuth2Client(withMembers('oauth2client-full', { token_expiry }))
+    expect(expiresAt).toBe(Date.parse(at))
+  })
+
+  test.each([[undefined], [null], ['soon'], [5], ['2026-99-99T00:00:00Z'], ['2026-11-21T14:00:00 PST']])(
     'CL-13: an expiry of %o is an unknown one, not an error',
     (token_expiry) => {
       expect(Credentials.fromOAuth2Client(withMembers('oauth2client-full', { token_expiry })).expiresAt).toBeUndefined()

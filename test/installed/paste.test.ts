@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { Credentials } from '../../src/credentials/index.js'
 import { runPasteFlow } from '../../src/installed/index.js'
 import { Browser } from '../helpers/browser.js'
@@ -79,4 +79,50 @@ test('an abort ends the wait for the paste', async () => {
     },
   })
   await expect(waiting).rejects.toMatchObject({ code: 'FST_OAUTH2_FLOW_ABORTED', cause: reason })
+})
+
+test('who was aborted before is asked nothing', async () => {
+  const reason = new Error('enough')
+  let asked = 0
+  const aborted = runPasteFlow({
+    provider: { issuer: provider.issuer },
+    clientId: provider.clientId,
+    signal: AbortSignal.abort(reason),
+    ask: async () => {
+      asked++
+      return ''
+    },
+  })
+  await expect(aborted).rejects.toMatchObject({ code: 'FST_OAUTH2_FLOW_ABORTED', cause: reason })
+  expect(asked).toBe(0)
+})
+
+test('a prompt that fails because of the abort ends no process', async () => {
+  const unhandled: unknown[] = []
+  const note = (error: unknown) => unhandled.push(error)
+  process.on('unhandledRejection', note)
+  onTestFinished(() => void process.off('unhandledRejection', note))
+  const controller = new AbortController()
+  const waiting = runPasteFlow({
+    provider: { issuer: provider.issuer },
+    clientId: provider.clientId,
+    signal: controller.signal,
+    ask: async () => {
+      controller.abort()
+      throw new Error('the terminal was closed')
+    },
+  })
+  await expect(waiting).rejects.toMatchObject({ code: 'FST_OAUTH2_FLOW_ABORTED' })
+  await new Promise(setImmediate)
+  expect(unhandled).toEqual([])
+})
+
+test.each([
+  ['resolves to nothing', async () => undefined],
+  ['is no function', 'https://example.com'],
+])('an ask that %s is an option that makes no sense', async (_, ask) => {
+  await expect(run(ask as unknown as () => Promise<string>)).rejects.toMatchObject({
+    code: 'FST_OAUTH2_OPTION_INVALID',
+    message: expect.stringContaining('"ask"'),
+  })
 })
