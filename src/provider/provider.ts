@@ -156,6 +156,9 @@ export class Provider {
         throw new ProviderMetadataError(`${name} of ${metadata.issuer} is not an HTTPS URL.`)
       }
     }
+    if (typeof metadata.token_endpoint !== 'string') {
+      throw new ProviderMetadataError(`${metadata.issuer} names no token_endpoint, which every grant needs.`)
+    }
     const methods = metadata.code_challenge_methods_supported
     if (Array.isArray(methods) && methods.length > 0 && !methods.includes('S256')) {
       throw new ProviderMetadataError(`${metadata.issuer} offers PKCE, but not with S256.`)
