@@ -71,6 +71,15 @@ export class Provider {
 
   /** @throws {OptionError} when the options can never work */
   constructor(config: ProviderConfig) {
+    if (typeof config?.provider !== 'object' || config.provider === null) {
+      throw new OptionError(
+        'provider',
+        'must be a preset, such as google(), or { issuer: "https://login.example.com" }.',
+      )
+    }
+    if (typeof config.clientId !== 'string' || config.clientId === '') {
+      throw new OptionError('clientId', 'must be a non-empty string: the id that the provider gave this application.')
+    }
     this.options = config.provider
     this.clientId = config.clientId
     this.clientSecret = config.clientSecret
