@@ -3,6 +3,7 @@ import * as client from 'openid-client'
 import { OptionError, ProviderMetadataError, StateInvalidError } from '../errors.js'
 import type { Exchange } from '../provider/http.js'
 import type { Provider } from '../provider/provider.js'
+import { parseScopes } from '../provider/scopes.js'
 import { authorizationError } from './authorization-error.js'
 import { requestTokens, type TokenSet } from './token-set.js'
 
@@ -84,9 +85,10 @@ export const PROTECTED_PARAMS: ReadonlySet<string> = new Set([
  */
 export async function authorizationUrl(
   provider: Provider,
-  { redirectUri, scopes = [], prompt, loginHint, params = {} }: AuthorizationUrlOptions,
+  { redirectUri, scopes: wanted, prompt, loginHint, params = {} }: AuthorizationUrlOptions,
 ): Promise<{ url: string; request: AuthorizationRequest }> {
   if (!URL.canParse(redirectUri)) throw new OptionError('redirectUri', 'must be an absolute URL.')
+  const scopes = parseScopes(wanted)
   const { authorizationParams = {}, scopeDelimiter = ' ', scopeParam = 'scope' } = provider.options
   for (const [option, given] of Object.entries({ params, 'provider.authorizationParams': authorizationParams })) {
     const name = Object.keys(given).find((key) => PROTECTED_PARAMS.has(key))
@@ -95,7 +97,9 @@ export async function authorizationUrl(
   const extra = { ...authorizationParams, ...params }
   const maxAge = ageOf(extra.max_age)
   const configuration = await provider.configuration()
-  const { issuer, jwks_uri } = configuration.serverMetadata()
+  const { issuer, jwks_uri, authorization_endpoint } = configuration.serverMetadata()
+  if (!authorization_endpoint)
+    throw new ProviderMetadataError(`${issuer} names no authorization_endpoint, which people are sent to.`)
   // Without keys, nobody could tell a real ID token from an invented one.
   if (scopes.includes('openid') && !jwks_uri)
     throw new ProviderMetadataError(`${issuer} names no jwks_uri, which verifying ID tokens needs.`)
@@ -164,6 +168,9 @@ export async function authorizationCodeGrant(
   begun: AuthorizationRequest | ObtainedCode,
   callback: string | URL | URLSearchParams = '',
 ): Promise<TokenSet> {
+  if (typeof begun !== 'object' || begun === null) {
+    throw new OptionError('request', 'must be the "request" that authorizationUrl() gave, or { code }.')
+  }
   const configuration = await provider.configuration()
   const { issuer } = configuration.serverMetadata()
   const { redirectUri, query, expected } =
@@ -229,6 +236,9 @@ function fromElsewhere(obtained: ObtainedCode, issuer: string): Expected {
 function queryOf(callback: string | URL | URLSearchParams): string {
   if (callback instanceof URL) return callback.search
   if (callback instanceof URLSearchParams) return callback.toString()
+  if (typeof callback !== 'string') {
+    throw new OptionError('callback', "must be the callback's URL or query: a string, URL or URLSearchParams.")
+  }
   const [text = ''] = callback.split('#')
   return /^(https?:|[/?])/i.test(text) ? (text.split(/\?(.*)/s)[1] ?? '') : text
 }

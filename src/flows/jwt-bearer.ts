@@ -28,7 +28,7 @@ export interface AssertionOptions {
   readonly subject?: string | null
   /** `aud`. Default: the token endpoint's URL. Some servers want `provider.issuer`. */
   readonly audience?: string
-  /** Seconds, at most 3,600. Default 300. */
+  /** Seconds, a whole number of at most 3,600. Default 300. */
   readonly lifetime?: number
   /** Seconds by which our clock may be ahead of the server's: `iat` is set back so far. Default 60, or half the lifetime. */
   readonly clockTolerance?: number
@@ -84,8 +84,8 @@ async function sign(provider: Provider, options: AssertionOptions, endpoint = pr
   for (const name of PROTECTED_CLAIMS) {
     if (Object.hasOwn(claims, name)) throw new OptionError('claims', `may not set "${name}".`)
   }
-  if (!(lifetime > 0 && lifetime <= LONGEST_LIFETIME)) {
-    throw new OptionError('lifetime', `must be seconds, at most ${LONGEST_LIFETIME}.`)
+  if (!(Number.isInteger(lifetime) && lifetime > 0 && lifetime <= LONGEST_LIFETIME)) {
+    throw new OptionError('lifetime', `must be a whole number of seconds, at most ${LONGEST_LIFETIME}.`)
   }
   if (!(clockTolerance >= 0 && clockTolerance < lifetime)) {
     throw new OptionError('clockTolerance', 'must be seconds, less than "lifetime".')
@@ -99,7 +99,7 @@ async function sign(provider: Provider, options: AssertionOptions, endpoint = pr
     ...(subject === null ? {} : { sub: required('subject', subject) }),
     aud: required('audience', audience),
     iat,
-    exp: iat + Math.floor(lifetime),
+    exp: iat + lifetime,
     jti: randomUUID(),
   }
   return new SignJWT(payload).setProtectedHeader({ alg: algorithm, typ: 'JWT', ...(kid ? { kid } : {}) }).sign(key)

@@ -3,7 +3,7 @@ import type { Exchange } from './http.js'
 
 /**
  * - `invalid_grant`: the code or refresh token is refused for good
- * - `client`: our registration is refused
+ * - `client`: our registration is refused, or nothing could be sent with it, such as when its key does not sign
  * - `rate_limited`: refused before anything was done
  * - `unsent`: no connection was made
  * - `in_doubt`: it may or may not have taken effect
@@ -51,7 +51,8 @@ function kindOf(exchange: Exchange): FailureKind {
   const { status } = exchange
   const error = oauthError(exchange)
   if (exchange.sent === false) return 'unsent'
-  if (status === undefined) return exchange.sent ? 'in_doubt' : 'unsent'
+  // No connection was even tried: what failed is on this side, and fails again.
+  if (status === undefined) return exchange.sent ? 'in_doubt' : 'client'
   if (status === 429) return 'rate_limited'
   // A server in trouble says anything; only a healthy one is believed when it calls a grant dead.
   if (status >= 500) return 'in_doubt'

@@ -71,6 +71,15 @@ export class Provider {
 
   /** @throws {OptionError} when the options can never work */
   constructor(config: ProviderConfig) {
+    if (typeof config?.provider !== 'object' || config.provider === null) {
+      throw new OptionError(
+        'provider',
+        'must be a preset, such as google(), or { issuer: "https://login.example.com" }.',
+      )
+    }
+    if (typeof config.clientId !== 'string' || config.clientId === '') {
+      throw new OptionError('clientId', 'must be a non-empty string: the id that the provider gave this application.')
+    }
     this.options = config.provider
     this.clientId = config.clientId
     this.clientSecret = config.clientSecret
@@ -155,6 +164,9 @@ export class Provider {
       if (typeof value === 'string' && !(URL.canParse(value) && isSecureUrl(new URL(value)))) {
         throw new ProviderMetadataError(`${name} of ${metadata.issuer} is not an HTTPS URL.`)
       }
+    }
+    if (typeof metadata.token_endpoint !== 'string') {
+      throw new ProviderMetadataError(`${metadata.issuer} names no token_endpoint, which every grant needs.`)
     }
     const methods = metadata.code_challenge_methods_supported
     if (Array.isArray(methods) && methods.length > 0 && !methods.includes('S256')) {

@@ -307,6 +307,29 @@ test('FW-8 a bare code from a popup: redirect_uri is postmessage, and the ID tok
   })
 })
 
+test('what is missing or of another kind is refused by name', async () => {
+  const { server, provider } = await provided()
+  const { request } = await authorizationUrl(provider, { redirectUri })
+  const refused = (option: string) => ({
+    code: 'FST_OAUTH2_OPTION_INVALID',
+    message: expect.stringContaining(`"${option}"`),
+  })
+  const none = null as never
+  expect(await failureOf(authorizationCodeGrant(provider, none))).toMatchObject(refused('request'))
+  expect(await failureOf(authorizationCodeGrant(provider, request, none))).toMatchObject(refused('callback'))
+  const scopes = 'openid email' as unknown as string[]
+  expect((await authorizationUrl(provider, { redirectUri, scopes })).request.scopes).toEqual(['openid', 'email'])
+  const made = (config: object) => () => new Provider(config as never)
+  expect(made({ clientId: 'x' })).toThrow(expect.objectContaining(refused('provider')))
+  expect(made({ provider: { issuer: server.issuer } })).toThrow(expect.objectContaining(refused('clientId')))
+  server.metadata = ({ authorization_endpoint: _, ...metadata }) => metadata
+  const lost = new Provider({ provider: { issuer: server.issuer }, clientId: 'x' })
+  expect(await failureOf(authorizationUrl(lost, { redirectUri }))).toMatchObject({
+    code: 'FST_OAUTH2_PROVIDER_METADATA',
+    message: expect.stringContaining('authorization_endpoint'),
+  })
+})
+
 test('a redirect URI is sent exactly as it was used, by a server that reads JSON too', async () => {
   const { server, make } = await provided()
   const provider = new Provider({

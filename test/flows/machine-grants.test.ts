@@ -284,6 +284,7 @@ describe('JWT bearer', () => {
       (name) => [`a claim ${name}`, { key: keys.rsa, claims: { [name]: 'x' } }, 'claims'] as [string, object, string],
     ),
     ['more than an hour', { key: keys.rsa, lifetime: 3601 }, 'lifetime'],
+    ['less than a second', { key: keys.rsa, lifetime: 0.5 }, 'lifetime'],
     ['no time at all', { key: keys.rsa, lifetime: 0 }, 'lifetime'],
     ['no number', { key: keys.rsa, lifetime: Number.NaN }, 'lifetime'],
     ['an empty assertion', { assertion: '' }, 'assertion'],

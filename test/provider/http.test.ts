@@ -144,6 +144,39 @@ describe('whether a request can have had an effect', () => {
   })
 })
 
+describe('what fails on this side is nothing that waiting helps against', () => {
+  test('no refresh token', async () => {
+    const { server, provider } = await provided()
+    for (const none of ['', undefined, null]) {
+      await expect(refreshTokenGrant(provider, none as string)).rejects.toMatchObject({
+        code: 'FST_OAUTH2_OPTION_INVALID',
+        message: expect.stringContaining('"refreshToken"'),
+      })
+    }
+    expect(server.count('token')).toBe(0)
+  })
+
+  test('a client that cannot authenticate', async () => {
+    const { server, provider } = await provided()
+    const clientAuthentication = () => {
+      throw new Error('no key')
+    }
+    const broken = new Provider({ provider: provider.options, clientId: 'x', clientAuthentication })
+    expect(await failureOf(broken)).toMatchObject({ kind: 'client', temporary: false })
+    expect(server.count('token')).toBe(0)
+  })
+
+  test('metadata without a token endpoint', async () => {
+    const { server, provider } = await provided()
+    server.metadata = ({ token_endpoint: _, ...metadata }) => metadata
+    const lost = new Provider({ provider: provider.options, clientId: 'x' })
+    expect(await failureOf(lost)).toMatchObject({
+      code: 'FST_OAUTH2_PROVIDER_METADATA',
+      message: expect.stringContaining('token_endpoint'),
+    })
+  })
+})
+
 describe('errors are safe to log', () => {
   const canary = 'canary-of-the-provider'
   test.each<[string, Answer]>([
