@@ -23,9 +23,11 @@ export {
   type OAuth2Client,
 } from './plugin.js'
 export type {
+  IdentityContext,
   ProviderIdentity,
   ProviderMetadata,
   ProviderOptions,
+  RevocationContext,
   RotationProfile,
   ScopeRules,
 } from './provider/preset.js'

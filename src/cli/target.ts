@@ -30,8 +30,9 @@ export const TARGET_HELP = `  --client-secrets <file>  the client_secrets.json o
   --provider <name>        a provider by the name of its preset, such as google
   --user <key>             whose credentials. Default: default
   --name <name>            the "name" of the registration. Default: oauth2
-  --store <where>          file:<path>, sqlite:<path>, postgres://... or mysql://...; OAUTH2_STORE of the environment. Default: a
-                           file in your configuration folder, sealed with a key beside it
+  --store <where>          file:<path>, sqlite:<path>, postgres://... or mysql://...; one with a password is best in OAUTH2_STORE of
+                           the environment, where other users of the machine do not see it. Default: a file in your
+                           configuration folder, sealed with a key beside it
   --key-file <path>        keys of the store, one a line. Default: OAUTH2_KEY of the environment; the default store has its own
 `
 

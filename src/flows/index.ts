@@ -1,6 +1,8 @@
 /** The protocol without Fastify. */
 
+export type { Claims } from '../credentials/record.js'
 export { type FailureKind, ProviderFailure } from '../provider/failure.js'
+export type { ProviderOptions } from '../provider/preset.js'
 export type { ClientAuthentication, ProviderConfig } from '../provider/provider.js'
 export { Provider } from '../provider/provider.js'
 export {

@@ -26,6 +26,8 @@ export interface TokenIntrospection {
  * Asks the provider about a token: whether it still works, and which scopes it has. Providers without an introspection endpoint
  * may have a way of their own for access tokens, which their preset knows.
  *
+ * A token that somebody sent may have been issued to another client: compare `clientId` before `active` and `scopes` are trusted.
+ *
  * @throws {ProviderMetadataError} when the provider offers neither
  * @throws {ProviderFailure} when it refuses, cannot be reached, or its answer cannot be used
  * @example
@@ -33,8 +35,8 @@ export interface TokenIntrospection {
  * import { introspectToken, type Provider } from 'fastify-oauth2client/flows'
  *
  * async function grantedScopes(provider: Provider, accessToken: string) {
- *   const { active, scopes } = await introspectToken(provider, accessToken)
- *   return active ? scopes : []
+ *   const { active, scopes, clientId } = await introspectToken(provider, accessToken)
+ *   return active && clientId === provider.clientId ? scopes : []
  * }
  * ```
  */

@@ -26,7 +26,10 @@ export interface IdTokenClaims {
 
 /** What an ID token has to say. */
 export interface VerifyIdTokenOptions {
-  /** Client ids that the token may have been issued to. Default: the provider's. */
+  /**
+   * Client ids that the token may have been issued to, and by which it may have been asked for (`azp`). Google's for Android
+   * apps have the web client's id as `aud` and the Android client's as `azp`: both have to be here. Default: the provider's.
+   */
   readonly audience?: string | readonly string[]
   /** The nonce that it was asked for with. Default: not looked at. */
   readonly nonce?: string
