@@ -54,6 +54,8 @@ function dialect(kind: 'postgres' | 'mysql', url: string) {
   const pool = new pg.Pool({ connectionString: url, max: POOL, connectionTimeoutMillis: 2_000 })
   // Idle connections that break are no reason to die; the next use gets a new one.
   pool.on('error', () => {})
+  // The same for one that is lent out and has nothing to do at that moment.
+  pool.on('connect', (client) => client.on('error', () => {}))
   return new PostgresDialect({ pool })
 }
 
