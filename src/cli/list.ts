@@ -1,5 +1,5 @@
 /** `oauth2client list`: what is stored, without its secrets. */
-import type { ConnectedAccount } from '../credentials/user.js'
+import type { ConnectedAccount } from '../credentials/connected-account.js'
 import { OAuth2ClientError } from '../errors.js'
 import { defineCommand, OK, printable, UsageError } from './command.js'
 import { findTarget, TARGET_HELP, TARGET_OPTIONS, type Target, withTarget } from './target.js'

@@ -7,42 +7,12 @@ import type { RevocationOutcome } from '../flows/revocation.js'
 import { parseScopes, type ScopeInput } from '../provider/scopes.js'
 import { type AccessToken, authorizedFetch, type TokenSource } from './authorized-fetch.js'
 import { adoptCredentials, removeAccount, writeScopes } from './changes.js'
+import { type ConnectedAccount, connectedAccount } from './connected-account.js'
 import { type Credentials, credentialsOf } from './credentials.js'
 import type { CredentialManager } from './manager.js'
-import {
-  type Account,
-  accountOf,
-  type Claims,
-  type CredentialRecord,
-  type ReauthorizationReason,
-  withhold,
-} from './record.js'
-import { type AccountStatus, isLive, statusOf } from './refresh/state.js'
+import { type Account, accountOf, type Claims, type CredentialRecord, withhold } from './record.js'
+import { isLive } from './refresh/state.js'
 import type { Snapshot, Vault } from './vault.js'
-
-/** A connected account, without its secrets. */
-export interface ConnectedAccount {
-  /** The identity at the provider. */
-  readonly id: string
-  readonly email: string | null
-  readonly scopes: readonly string[]
-  /** Scopes that were asked for and not granted. */
-  readonly declined: readonly string[]
-  /**
-   * `refreshing`: somebody is about to get a new access token. `in_doubt`: somebody tried, and what came of it is not known;
-   * it is tried again when that is safe. `needs_reauthorization`: only the person can help. The access token may work in any of
-   * the first three.
-   */
-  readonly status: AccountStatus
-  /** With `needs_reauthorization`: what the provider said, or that it never said enough to go on. */
-  readonly reason?: ReauthorizationReason
-  /** Milliseconds since the epoch: when the access token was obtained. */
-  readonly obtainedAt: number
-  /** Milliseconds since the epoch of the access token's expiry; `undefined` when unknown. */
-  readonly expiresAt: number | undefined
-  /** Whether access lasts beyond the access token. */
-  readonly refreshable: boolean
-}
 
 /** What became of credentials that were revoked. */
 export interface Revoked {
@@ -123,18 +93,8 @@ export class UserOAuth2 implements TokenSource {
   /** Every account that the user connected. */
   accounts(): ConnectedAccount[] {
     this.assertLoaded()
-    const now = this.#provider.clock()
-    return (this.snapshot?.record.accounts ?? []).map((account) => ({
-      id: account.id,
-      email: account.email ?? null,
-      scopes: account.tokens.scopes,
-      declined: account.declined,
-      status: statusOf(account, this.snapshot?.age, now),
-      ...(account.dead && { reason: account.dead }),
-      obtainedAt: account.tokens.obtainedAt,
-      expiresAt: account.tokens.expiresAt,
-      refreshable: !account.dead && account.tokens.refreshToken !== undefined,
-    }))
+    const { record, age } = this.snapshot ?? {}
+    return (record?.accounts ?? []).map((account) => connectedAccount(account, age, this.#provider.clock()))
   }
 
   /** The same members for one of the connected accounts. */
