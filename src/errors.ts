@@ -33,6 +33,7 @@ export type ErrorClass<Code extends string, Args extends unknown[] = []> = new (
   ...args: [...Args, { cause?: unknown }?]
 ) => OAuth2ClientError & { readonly code: `FST_OAUTH2_${Code}` }
 
+/* @__NO_SIDE_EFFECTS__ */
 const define = <Code extends string, Args extends unknown[] = []>(
   code: Code,
   statusCode: number,
@@ -128,6 +129,46 @@ export const InsufficientScopeError = define(
   'INSUFFICIENT_SCOPE',
   403,
   'More permissions are needed than have been granted.',
+)
+/**
+ * The person has to sign in more recently, or in another way: a guard says so, or an API. RFC 9470. What is needed is also in
+ * the JSON body of the answer.
+ *
+ * @example
+ * ```ts
+ * import { StepUpRequiredError } from 'fastify-oauth2client'
+ *
+ * function neededClasses(error: unknown): readonly string[] {
+ *   return error instanceof StepUpRequiredError ? (error.acrValues ?? []) : []
+ * }
+ * ```
+ */
+export class StepUpRequiredError extends define(
+  'STEP_UP_REQUIRED',
+  401,
+  'A more recent or a stronger sign-in is needed.',
+) {
+  /** Classes of authentication, of which one is needed, the preferred one first. */
+  readonly acrValues: readonly string[] | undefined
+  /** Seconds that may have passed since the person signed in. */
+  readonly maxAge: number | undefined
+
+  constructor(
+    needed: { readonly acrValues?: readonly string[] | undefined; readonly maxAge?: number | undefined } = {},
+  ) {
+    super()
+    const { acrValues, maxAge } = needed
+    this.acrValues = acrValues
+    this.maxAge = maxAge
+    this.details = { ...(acrValues && { acrValues }), ...(maxAge !== undefined && { maxAge }) }
+  }
+}
+
+/** The person was asked to sign in again, and that was not what is needed. */
+export const StepUpFailedError = define(
+  'STEP_UP_FAILED',
+  403,
+  'A more recent or a stronger sign-in is needed than the one that was just made.',
 )
 /** The person was asked for a scope that the route needs and said no. */
 export const ScopeDeclinedError = define(
@@ -251,6 +292,12 @@ export const StateInvalidError = define(
   400,
   'This does not answer an authorization request of this browser, or took too long. Start again.',
 )
+/** A provider's answer that came in a form is larger than what can be kept while the browser comes back with its session. */
+export const AnswerTooLargeError = define(
+  'ANSWER_TOO_LARGE',
+  413,
+  'The answer of the authorization server is too large for this application.',
+)
 /** The person refused. Existing credentials stay. RFC 6749 section 4.1.2.1. */
 export const AccessDeniedError = define('ACCESS_DENIED', 403, 'Access was not granted.')
 /** The provider answered with an error that the person cannot cure by saying yes. */
@@ -276,6 +323,24 @@ export const NoRefreshTokenError = define(
   'NO_REFRESH_TOKEN',
   502,
   'The authorization server granted no lasting access, which this application needs.',
+)
+/** The person was signed out, at the provider or everywhere, while this sign-in was under way. */
+export const SignedOutError = define(
+  'SIGNED_OUT',
+  403,
+  'You were signed out while this sign-in was under way. Sign in again.',
+)
+/** Somebody came back from a sign-out at the provider that did not begin in this browser, or long ago. */
+export const LogoutStateInvalidError = define(
+  'LOGOUT_STATE_INVALID',
+  400,
+  'This does not answer a sign-out of this browser, or took too long. Nothing was changed by it.',
+)
+/** A form that was to be posted again is not kept any more, or is not this person's. */
+export const FormGoneError = define(
+  'FORM_GONE',
+  410,
+  'This form is not kept any more: it was sent already, it took too long, or somebody else is signed in. Fill it in again.',
 )
 /** A form was posted without a valid token against cross-site requests. */
 export const XsrfInvalidError = define(
@@ -344,6 +409,24 @@ export class IdTokenInvalidError extends define<'ID_TOKEN_INVALID', [reason: str
   readonly reason: IdTokenProblem
 
   constructor(reason: IdTokenProblem, options: { readonly cause?: unknown } = {}) {
+    super(reason, options.cause === undefined ? undefined : { cause: options.cause })
+    this.reason = reason
+    this.details = { reason }
+  }
+}
+
+/** Why a logout token is not accepted. */
+export type LogoutTokenProblem = IdTokenProblem | 'event' | 'session' | 'replayed'
+
+/** A logout token of the provider ends nothing; `reason` says why, also in the JSON body of the answer. */
+export class LogoutTokenInvalidError extends define<'LOGOUT_TOKEN_INVALID', [reason: string]>(
+  'LOGOUT_TOKEN_INVALID',
+  400,
+  'The logout token is not accepted: %s.',
+) {
+  readonly reason: LogoutTokenProblem
+
+  constructor(reason: LogoutTokenProblem, options: { readonly cause?: unknown } = {}) {
     super(reason, options.cause === undefined ? undefined : { cause: options.cause })
     this.reason = reason
     this.details = { reason }

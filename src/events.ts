@@ -54,6 +54,8 @@ export interface DiagnosticsMessages {
   readonly 'refresh-failed': Subject & { readonly code: string; readonly reason?: ReauthorizationReason }
   /** A grant was removed from the store, and what the provider said to that. */
   readonly revoked: Subject & { readonly remote: RevocationOutcome }
+  /** Browsers of a user were signed out: by the provider's back channel, or by `signOutEverywhere`. What is stored stays. */
+  readonly 'signed-out': { readonly client: string; readonly user: string; readonly by: 'provider' | 'everywhere' }
   /** A guard did not let a request pass. `route` is the pattern, not the URL. */
   readonly 'guard-refused': {
     readonly client: string
@@ -70,6 +72,7 @@ const CHANNELS = {
   refreshed: channel('fastify-oauth2client:refreshed'),
   'refresh-failed': channel('fastify-oauth2client:refresh-failed'),
   revoked: channel('fastify-oauth2client:revoked'),
+  'signed-out': channel('fastify-oauth2client:signed-out'),
   'guard-refused': channel('fastify-oauth2client:guard-refused'),
   'grants-dying': channel('fastify-oauth2client:grants-dying'),
 }

@@ -10,19 +10,21 @@ export type { SweepOptions, SweepReport } from './credentials/upkeep/sweep.js'
 export type { Revoked, UserOAuth2 } from './credentials/user.js'
 export * from './errors.js'
 export type { CredentialsChange, CredentialsChanged, DiagnosticsMessages } from './events.js'
+export type { EndSessionOptions } from './flows/end-session.js'
 export type { RevocationOutcome } from './flows/revocation.js'
+export type { GuardConfig } from './guards/declared.js'
 export { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guards/require-oauth.js'
-export type { Authorized, OAuth2ClientOptions } from './options.js'
+export { handleAuthorize, handleCallback, handleConfirm, handleResume } from './handlers.js'
+export type { Authorized, OAuth2ClientOptions, ProviderLogout } from './options.js'
 export {
   default,
   default as fastifyOAuth2Client,
   deleteUser,
-  type GuardConfig,
-  handleAuthorize,
-  handleCallback,
-  handleConfirm,
   type OAuth2Client,
 } from './plugin.js'
+export type { SignInRequirements } from './provider/authentication.js'
+export type { ClientAuthentication } from './provider/client-authentication.js'
+export type { DPoPAlgorithm, DPoPKey, DPoPOption, DPoPProofRequest } from './provider/dpop.js'
 export type {
   IdentityContext,
   ProviderIdentity,
@@ -32,8 +34,9 @@ export type {
   RotationProfile,
   ScopeRules,
 } from './provider/preset.js'
-export type { ClientAuthentication } from './provider/provider.js'
+export type { ProfileOptions, ResponseMode } from './provider/profile.js'
 export type { ScopeInput } from './provider/scopes.js'
+export type { SigningKey } from './provider/signing-key.js'
 export type { RegistrationOptions } from './registration/registration.js'
 export type { AuthorizeUrlOptions, RequestOAuth2 } from './request.js'
 export { callbackRouteOptions } from './routes/register.js'

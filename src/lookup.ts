@@ -29,13 +29,24 @@ export function requestState(client: Client, request: FastifyRequest, reply?: Fa
   const holder = request as { [kStates]?: RequestOAuth2[] | null; [kReply]?: FastifyReply | null }
   holder[kStates] ??= []
   const states = holder[kStates]
-  let state = states.find((candidate) => candidate.belongsTo(client))
+  let state: RequestOAuth2 | undefined
+  for (const candidate of states) if (candidate.belongsTo(client)) state = candidate
   if (!state) {
-    state = new RequestOAuth2(client, request)
+    state = new RequestOAuth2(client, request, isOwnRoute(client, request))
     states.push(state)
   }
   state.reply ??= reply ?? holder[kReply] ?? undefined
   return state
+}
+
+/** Whether it is one of our routes, also where the app declared it. */
+function isOwnRoute(client: Client, { routeOptions: { config, url } }: FastifyRequest): boolean {
+  const own = (config as { [kOwnRoute]?: true } | undefined)?.[kOwnRoute] === true
+  return (
+    own ||
+    (!client.options.routes &&
+      (url === client.options.callbackPath || url === client.confirmPath || url === client.resumePath))
+  )
 }
 
 const clients = new WeakMap<object, Set<Client>>()

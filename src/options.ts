@@ -17,6 +17,16 @@ export interface Authorized {
   readonly returnUrl: string
 }
 
+/** What the provider ended, for `onLogout`. */
+export interface ProviderLogout {
+  /** The keys of those who were signed in, as far as that is known: `userKey`'s, or the identities at the provider. */
+  readonly users: readonly string[]
+  /** The person at the provider: all of their sessions, without `sid`. */
+  readonly sub: string | undefined
+  /** The session, as `claims.sid` names it. */
+  readonly sid: string | undefined
+}
+
 /** Options of the plugin. `…Expiry` and `…Age` are seconds, `timeout` is milliseconds. */
 export interface OAuth2ClientOptions extends RegistrationOptions {
   /** Decorator name: `request[name]`, `fastify[name]`. Register again under another name for another provider. Default `'oauth2'`. */
@@ -33,13 +43,36 @@ export interface OAuth2ClientOptions extends RegistrationOptions {
   readonly includeGrantedScopes?: boolean
   /** Lasting access through a refresh token. Default `'preferred'`. */
   readonly offline?: 'required' | 'preferred' | false
+  /** Default `'/oauth2authorize'`; under another name `/oauth2authorize/<name>`. */
   readonly authorizePath?: string
+  /** Default `'/oauth2callback'`; under another name `/oauth2callback/<name>`. */
   readonly callbackPath?: string
+  /** Default `'/oauth2logout'`; under another name `/oauth2logout/<name>`. */
   readonly logoutPath?: string
-  /** `false`: no routes; mount `handleCallback` yourself at `callbackPath`, with `userKey` also `handleConfirm` for `POST` below it. Default `true`. */
+  /**
+   * `false`: no routes; mount `handleAuthorize` at `authorizePath` and `handleCallback` at `callbackPath` yourself, with
+   * `userKey` also `handleConfirm` for `POST` below it, and `handleResume` where a guard has `resume`. Default `true`.
+   */
   readonly routes?: boolean
   /** Whether there is a logout route. Default: yes without `userKey`, no with it. */
   readonly logout?: boolean
+  /**
+   * Whether signing out at our route leads on to the provider, to end the session there too. `id_token_hint` needs a store.
+   * OpenID Connect RP-Initiated Logout 1.0. Default `false`.
+   */
+  readonly providerLogout?: boolean
+  /** Where the provider sends people after that. Register it there. Default: our logout route, which leads back to `return_url`. */
+  readonly postLogoutRedirectUri?: string
+  /**
+   * Whether the provider may end sessions, at `/backchannel` below `logoutPath`. With `storage: 'session'` only this process
+   * learns of it. OpenID Connect Back-Channel Logout 1.0. Default `false`.
+   */
+  readonly backchannelLogout?: boolean
+  /**
+   * Called when the provider ended sessions, for what the app keeps of its own. What it throws makes the logout fail. After a
+   * failure, of whatever, it is called again when the provider repeats itself.
+   */
+  readonly onLogout?: (logout: ProviderLogout) => void | Promise<void>
   /** Further Fastify route options for our routes. */
   readonly routeOptions?: Omit<RouteShorthandOptions, 'handler' | 'exposeHeadRoute' | 'prefixTrailingSlash'>
   /** `'session'`, or a credential store. Default `'session'`. */
@@ -89,6 +122,10 @@ export interface ResolvedOptions extends Fields<Registration> {
   readonly logoutPath: string
   readonly routes: boolean
   readonly logout: boolean
+  readonly providerLogout: boolean
+  readonly postLogoutRedirectUri: string | undefined
+  readonly backchannelLogout: boolean
+  readonly onLogout: OAuth2ClientOptions['onLogout']
   readonly routeOptions: NonNullable<OAuth2ClientOptions['routeOptions']>
   readonly userKey: OAuth2ClientOptions['userKey']
   readonly loginPath: string | undefined

@@ -1,27 +1,25 @@
 /** The plugin: options, decorators, routes, and the end. */
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Client } from './client.js'
 import type { DeletedUser, DeleteUserOptions } from './credentials/upkeep/delete-user.js'
 import type { SweepOptions, SweepReport } from './credentials/upkeep/sweep.js'
 import type { UserOAuth2 } from './credentials/user.js'
 import { OptionError } from './errors.js'
+import { guardDeclaredRoutes } from './guards/declared.js'
 import { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guards/require-oauth.js'
 import { addClient, clientOf, clientsOf, kClient, kReply, kStates, registeredClient, requestState } from './lookup.js'
 import type { OAuth2ClientOptions } from './options.js'
+import { loadLibraries } from './provider/libraries.js'
 import { parseScopes, type ScopeInput } from './provider/scopes.js'
 import { resolveOptions } from './resolve-options.js'
 import { authorize } from './routes/authorize.js'
+import { backchannelLogout } from './routes/backchannel-logout.js'
 import { callback } from './routes/callback.js'
 import { confirm } from './routes/confirm.js'
-import { logout } from './routes/logout.js'
+import { loggedOut, logout } from './routes/logout.js'
 import { registerRoutes } from './routes/register.js'
-
-/** What a route's `config.oauth2` may be. */
-export type GuardConfig =
-  | boolean
-  | 'aware'
-  | { readonly scopes?: ScopeInput; readonly client?: string; readonly account?: string }
+import { resume } from './routes/resume.js'
 
 /** `fastify.oauth2`: one registered client. */
 export interface OAuth2Client {
@@ -31,8 +29,12 @@ export interface OAuth2Client {
   readonly authorizePath: string
   readonly callbackPath: string
   readonly logoutPath: string
+  /** Where the provider tells of logouts, with `backchannelLogout`. */
+  readonly backchannelPath: string
   /** With `userKey`: where people confirm an account. See {@link handleConfirm}. */
   readonly confirmPath: string
+  /** Where people see a form again that a guard with `resume` kept. See {@link handleResume}. */
+  readonly resumePath: string
   /** {@link requireOAuth} of this client. */
   requireOAuth(scopes?: ScopeInput, options?: Omit<GuardOptions, 'client'>): Guard
   /** {@link oauthAware} of this client. */
@@ -51,6 +53,13 @@ export interface OAuth2Client {
    */
   deleteUser(key: string, options?: DeleteUserOptions): Promise<DeletedUser>
   /**
+   * Signs a user out of every browser. What is stored stays, and jobs go on. With `storage: 'session'`, browsers that this process
+   * gets to see. See {@link CredentialManager.signOutEverywhere}.
+   *
+   * @throws {StoreUnavailableError} {@link CredentialsUnreadableError} {@link ClientMismatchError}; nothing has ended then
+   */
+  signOutEverywhere(key: string): Promise<void>
+  /**
    * What has to be done now and then, best by one scheduled job. See {@link CredentialManager.sweep}.
    *
    * @throws {StoreRequiredError} with `storage: 'session'`
@@ -58,35 +67,6 @@ export interface OAuth2Client {
   sweep(options?: SweepOptions): Promise<SweepReport>
   /** @internal */
   readonly [kClient]: Client
-}
-
-/**
- * Answers the provider's callback on a route of your own, with `routes: false`.
- *
- * @example
- * ```ts
- * import Fastify from 'fastify'
- * import { callbackRouteOptions, handleCallback } from 'fastify-oauth2client'
- *
- * const app = Fastify()
- * app.get('/oauth2callback', callbackRouteOptions, (request, reply) => handleCallback(request, reply))
- * ```
- */
-export async function handleCallback(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { client = 'oauth2' }: { readonly client?: string } = {},
-): Promise<FastifyReply> {
-  return callback(clientOf(request, client), request, reply)
-}
-
-/** Answers a request to sign in, or for more, on a route of your own, with `routes: false`. */
-export async function handleAuthorize(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { client = 'oauth2' }: { readonly client?: string } = {},
-): Promise<FastifyReply> {
-  return authorize(clientOf(request, client), request, reply)
 }
 
 /**
@@ -128,27 +108,6 @@ export async function deleteUser(
   return outcomes
 }
 
-/**
- * Answers the form in which a person confirms an account, with `userKey` and `routes: false`: a POST to `confirmPath`, as a form
- * is sent (`@fastify/formbody` reads it).
- *
- * @example
- * ```ts
- * import Fastify from 'fastify'
- * import { callbackRouteOptions, handleConfirm } from 'fastify-oauth2client'
- *
- * const app = Fastify()
- * app.post('/oauth2callback/confirm', callbackRouteOptions, (request, reply) => handleConfirm(request, reply))
- * ```
- */
-export async function handleConfirm(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { client = 'oauth2' }: { readonly client?: string } = {},
-): Promise<FastifyReply> {
-  return confirm(clientOf(request, client), request, reply)
-}
-
 /** The same options, also from variables that may not be set: `clientSecret: process.env.CLIENT_SECRET`. */
 type Settable<T> = { readonly [K in keyof T]: T[K] | undefined }
 
@@ -162,8 +121,11 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
   }
   const client = new Client(options)
   if (options.temporaryKeys) {
+    fastify.log.warn(`${name}: no clientSecret and no encryptionKeys, so sign-ins in progress do not survive a restart`)
+  }
+  if (options.backchannelLogout && !options.store) {
     fastify.log.warn(
-      `${name}: no clientSecret, so this is a public client, and without encryptionKeys sign-ins in progress do not survive a restart`,
+      `${name}: with storage "session", a logout at the provider is known to this process only, until it ends. Use a store, and every process knows`,
     )
   }
 
@@ -178,7 +140,9 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
     authorizePath: options.authorizePath,
     callbackPath: options.callbackPath,
     logoutPath: options.logoutPath,
+    backchannelPath: client.backchannelPath,
     confirmPath: client.confirmPath,
+    resumePath: client.resumePath,
     requireOAuth(scopes, guardOptions) {
       client.declare(parseScopes(scopes, 'requireOAuth(scopes)'))
       return requireOAuth(scopes, { ...guardOptions, client: name })
@@ -186,6 +150,7 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
     oauthAware: () => oauthAware({ client: name }),
     user: (key) => client.manager.user(key),
     deleteUser: (key, options) => client.manager.deleteUser(key, options),
+    signOutEverywhere: (key) => client.signOutEverywhere(key),
     sweep: (options) => client.manager.sweep(options),
     [kClient]: client,
   }
@@ -205,7 +170,16 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
 
   guardDeclaredRoutes(fastify, client)
   if (options.routes) {
-    fastify.register(registerRoutes, { client, authorize, callback, confirm, logout })
+    fastify.register(registerRoutes, {
+      client,
+      authorize,
+      callback,
+      confirm,
+      resume,
+      logout,
+      loggedOut,
+      backchannelLogout,
+    })
   } else if (options.userKey) {
     fastify.addHook('onReady', async () => {
       if (fastify.hasRoute({ method: 'POST', url: client.confirmPath })) return
@@ -214,59 +188,14 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
       )
     })
   }
+  // Nobody's sign-in is to wait for them, and it is the start that fails where they cannot be loaded.
+  fastify.addHook('onReady', loadLibraries)
   // A key that records still need is missed now, and not by one user after the other.
   fastify.addHook('onReady', async () => client.manager.checkKeysAtStart(fastify.log))
   fastify.addHook('onClose', () => client.close())
 }
 
-/**
- * Enforces `config.oauth2`. Read when a request comes, because a hook that sees routes being declared misses those that were
- * declared before this plugin loaded.
- */
-function guardDeclaredRoutes(fastify: FastifyInstance, client: Client): void {
-  const { name, hook } = client.options
-  const known = new Map<GuardConfig, DeclaredGuard>()
-  fastify.addHook(hook, async (request, reply) => {
-    ;(request as { [kReply]?: FastifyReply })[kReply] = reply
-    const config = request.routeOptions.config?.oauth2
-    if (config === undefined || config === false) return undefined
-    let declared = known.get(config)
-    if (!declared) {
-      declared = guardFor(config)
-      known.set(config, declared)
-    }
-    // A route that names a client which is not there must not be open for want of it.
-    const responsible = clientOf(request, declared.client)
-    // Where it is another one, that one's hook does it: also in a child with a client of its own under this name.
-    return declared.client === name && responsible === client ? declared.guard(request, reply) : undefined
-  })
-  fastify.addHook('onRoute', ({ config }) => {
-    // Mistakes in a route's config are found when it is declared, where that is still ahead.
-    if (config?.oauth2 !== undefined && config.oauth2 !== false) guardFor(config.oauth2)
-  })
-}
-
-interface DeclaredGuard {
-  /** Name of the client. */
-  readonly client: string
-  readonly guard: Guard
-}
-
-/** @throws {OptionError} */
-function guardFor(config: Exclude<GuardConfig, false>): DeclaredGuard {
-  if (config === true) return { client: 'oauth2', guard: requireOAuth() }
-  if (config === 'aware') return { client: 'oauth2', guard: oauthAware() }
-  if (typeof config !== 'object' || config === null)
-    throw new OptionError('config.oauth2', "must be true, false, 'aware' or { scopes, client, account }.")
-  const { scopes, ...options } = config
-  const unknown = Object.keys(options).find((key) => key !== 'client' && key !== 'account')
-  if (unknown !== undefined) {
-    throw new OptionError(`config.oauth2.${unknown}`, 'is not known. Known are: scopes, client, account.')
-  }
-  return { client: options.client ?? 'oauth2', guard: requireOAuth(scopes, options) }
-}
-
 /** The plugin. See {@link OAuth2ClientOptions}. */
-const fastifyOAuth2Client = fp(plugin, { fastify: '5.x', name: 'fastify-oauth2client' })
+const fastifyOAuth2Client = /* @__PURE__ */ fp(plugin, { fastify: '5.x', name: 'fastify-oauth2client' })
 
 export default fastifyOAuth2Client

@@ -1,16 +1,13 @@
 /** What `request.oauth2` is, and the only place that tells TypeScript about it. */
-import { randomUUID } from 'node:crypto'
-import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Client } from './client.js'
-import { UserOAuth2 } from './credentials/user.js'
-import type { GuardConfig, OAuth2Client } from './plugin.js'
+import { type EndSessionOptions, endSessionUrl } from './flows/end-session.js'
+import type { GuardConfig } from './guards/declared.js'
+import { stepUpFor } from './guards/step-up.js'
+import type { OAuth2Client } from './plugin.js'
+import { parseRequirements, type SignInRequirements } from './provider/authentication.js'
 import { parseScopes, type ScopeInput } from './provider/scopes.js'
-import { endLink } from './session/link.js'
-import { moveToStore } from './session/move-to-store.js'
-import { ensureBinding, isEncrypted, persistSession, readLink, writeLink } from './session/session.js'
+import { RequestCredentials } from './request-credentials.js'
+import { ensureBinding } from './session/session.js'
 import { sealTicket } from './session/ticket.js'
-import type { SessionVault } from './storage/session-storage.js'
-
 import { createXsrfToken } from './xsrf/token.js'
 
 declare module 'fastify' {
@@ -29,127 +26,118 @@ declare module 'fastify' {
 }
 
 /** Where to send people for more, and what for. */
-export interface AuthorizeUrlOptions {
+export interface AuthorizeUrlOptions extends SignInRequirements {
+  /** What to ask for, besides the scopes of the options. Default: those alone. */
   readonly scopes?: ScopeInput
   /** The account that it is for, or `'new'` for another one. */
   readonly account?: string
-  /** `prompt` of OpenID Connect Core section 3.1.2.1. */
+  /**
+   * `prompt` of OpenID Connect Core section 3.1.2.1. With `'none'` nothing is shown; where the provider cannot do without, the
+   * person is asked after all, once.
+   */
   readonly prompt?: string
+  /** Who will sign in: an e-mail address or user name for the provider's form. Default: the connected account's address. */
   readonly loginHint?: string
 }
 
 /** `request.oauth2`: the credentials of whoever makes the request. */
-export class RequestOAuth2 extends UserOAuth2 {
-  readonly #client: Client
-  readonly #request: FastifyRequest
-  /** Known once a guard or `oauthAware()` ran. @internal */
-  reply: FastifyReply | undefined
-  /**
-   * The key that the credentials are stored under, for `fastify.oauth2.user(key)`: the app's own user, or the identity at the
-   * provider. Known after a guard or `load()`; `undefined` when nobody is signed in.
-   */
-  user: string | undefined
+export class RequestOAuth2 extends RequestCredentials {
   /** Called with an error that `getAccessToken` or `fetch` threw into the handler. @internal */
   onFailure: ((error: unknown) => void) | undefined
-
-  /** @internal */
-  constructor(client: Client, request: FastifyRequest) {
-    super(client.manager)
-    this.#client = client
-    this.#request = request
-  }
-
-  /** Whether this is the state of that client: a request can have one for each. @internal */
-  belongsTo(client: Client): boolean {
-    return this.#client === client
-  }
-
-  /** Has the next use read everything again: a callback has just changed it. @internal */
-  forget(): void {
-    this.loaded = false
-    this.vault = undefined
-    this.snapshot = undefined
-  }
-
-  /** Counts as loaded, with nothing found. @internal */
-  loadNothing(): this {
-    this.snapshot = undefined
-    this.loaded = true
-    return this
-  }
-
-  /** The account that a guard asked for by name. @internal */
-  get selected(): string | undefined {
-    return this.accountId
-  }
-
-  /** Makes one of the connected accounts the one that all members are about. @internal */
-  select(accountId: string | undefined): void {
-    this.accountId = accountId
-  }
-
-  /** @param options.recall whether what was read a moment ago will do, for whoever reads again before refusing: internal */
-  override async load({ recall = false } = {}): Promise<this> {
-    if (this.loaded) return this
-    const { options, sessionStorage } = this.#client
-    this.user = await this.#client.userFor(this.#request)
-    if (this.user !== undefined) {
-      if (options.store) await this.#moveToStore(this.user)
-      this.vault = options.store
-        ? this.#client.manager.vaultOf(this.user)
-        : await sessionStorage.vault(this.#slot(this.user))
-    }
-    return super.load({ recall })
-  }
-
-  /** @internal */
-  override async ensureUsable(rejected?: string): Promise<void> {
-    const before = this.snapshot
-    await super.ensureUsable(rejected)
-    // Another request of this session may have refreshed: then this one has to carry the result home too. What was loaded,
-    // and may be overtaken by now, is left where it is.
-    if (!this.snapshot || this.snapshot === before || this.#client.options.store) return
-    await (this.vault as SessionVault).adopt(this.snapshot.record)
-  }
 
   /** A token for the `_csrf` field of a form that posts to the logout route. */
   get xsrfToken(): string {
     this.assertLoaded()
-    const [key] = this.#client.options.keys.macKeys('xsrf')
-    const now = this.#client.options.clock()
+    const [key] = this.client.options.keys.macKeys('xsrf')
+    const now = this.client.options.clock()
     return createXsrfToken(key as NonNullable<typeof key>, {
-      user: ensureBinding(this.#request, now),
-      action: this.#client.name,
+      user: ensureBinding(this.request, now),
+      action: this.client.name,
       now,
     })
   }
 
-  /** Ends this browser's link to the stored credentials, which stay for others and for jobs; those in the session go. */
-  async signOut(): Promise<void> {
-    await endLink(this.#client, this.#request, this.reply)
-    this.vault = undefined
-    this.snapshot = undefined
-    this.user = undefined
-    this.loaded = true
+  /**
+   * Ends this browser's link to the stored credentials, which stay for others and for jobs; those in the session go.
+   *
+   * @param options.everywhere ends the links of all of the user's browsers; with `storage: 'session'`, those that this process
+   * gets to see. Default `false`
+   * @throws {StoreUnavailableError} {@link CredentialsUnreadableError} with `everywhere`; nothing has ended then
+   */
+  async signOut({ everywhere = false }: { readonly everywhere?: boolean } = {}): Promise<void> {
+    if (everywhere) {
+      const { user } = await this.load()
+      if (user !== undefined) await this.client.signIns.endAll(user)
+    }
+    await this.leave()
+  }
+
+  /**
+   * Where the person ends their session at the provider, for a logout of the app's own: ask for it before `signOut()`, which
+   * forgets whose ID token is to be shown there. {@link endSessionUrl} is the same without a request.
+   *
+   * @param options.postLogoutRedirectUri where the provider sends the person afterwards; has to be registered there
+   * @param options.state comes back with the person
+   * @returns `undefined` where the provider has no such place
+   * @throws {ProviderUnavailableError} when its metadata cannot be fetched
+   */
+  async endSessionUrl(options: Omit<EndSessionOptions, 'idTokenHint'> = {}): Promise<string | undefined> {
+    await this.load()
+    return endSessionUrl(this.client.options.provider, { ...options, idTokenHint: this.current?.idToken })
   }
 
   /**
    * A link that asks for authorization.
    *
    * @param returnUrl where to go afterwards: a path of this app. Default: whatever the page appends as `return_url`
+   * @throws {OptionError} for scopes, `acrValues` or `maxAge` that are none
    */
   async authorizeUrl(returnUrl?: string, options: AuthorizeUrlOptions = {}): Promise<string> {
     const query = new URLSearchParams()
-    const { scopes, ...rest } = options
+    const { scopes, acrValues, maxAge, ...others } = options
+    const rest = { ...others, ...parseRequirements({ acrValues, maxAge }) }
     if (Object.keys(options).length > 0) {
       const ticket = { ...rest, ...(scopes === undefined ? {} : { scopes: parseScopes(scopes) }) }
       query.set(
         'ticket',
-        await sealTicket(this.#client.options.keys, this.#client.id, ticket, this.#client.options.clock()),
+        await sealTicket(this.client.options.keys, this.client.id, ticket, this.client.options.clock()),
       )
     }
-    if (returnUrl !== undefined) query.set('return_url', this.#client.returnUrl(returnUrl))
-    return query.size > 0 ? `${this.#client.authorizePath}?${query}` : this.#client.authorizePath
+    if (returnUrl !== undefined) query.set('return_url', this.client.returnUrl(returnUrl))
+    return query.size > 0 ? `${this.client.authorizePath}?${query}` : this.client.authorizePath
+  }
+
+  /**
+   * Asks the person for what an API wants that refused a call: another sign-in (RFC 9470), or scopes (RFC 6750 section 3.1) that
+   * this app declares. Does nothing for any other response, which is the handler's to use. What is thrown is answered as a guard
+   * answers, if one is on the route: with a redirect for a person, who comes back to the same page, and else with a 401 or 403
+   * that has an `authorizeUrl`. The same is asked once: where it had no effect, the answer is a page that says so.
+   *
+   * @param response of `fetch`, unread; one that came from an origin that is not among `allowedOrigins` asks for nothing
+   * @throws {StepUpRequiredError} {@link InsufficientScopeError}
+   * @example
+   * ```ts
+   * import Fastify from 'fastify'
+   * import { requireOAuth } from 'fastify-oauth2client'
+   *
+   * const app = Fastify()
+   * app.get('/payments', { onRequest: requireOAuth() }, async ({ oauth2 }) => {
+   *   const response = await oauth2.fetch('https://api.example.com/payments')
+   *   await oauth2.stepUp(response)
+   *   return response.json()
+   * })
+   * ```
+   */
+  async stepUp(response: Response): Promise<void> {
+    return this.failing(async () => {
+      const wanted = stepUpFor(this.client, response, this.scopes)
+      if (wanted) {
+        // Nobody will read it, and unread it would keep a connection.
+        await response.body?.cancel().catch(() => {})
+        throw wanted
+      }
+      if (response.ok && this.reply) await this.client.outcome.settleStepUp(this.request, this.reply)
+    })
   }
 
   /** @internal */
@@ -159,32 +147,6 @@ export class RequestOAuth2 extends UserOAuth2 {
     } catch (error) {
       this.onFailure?.(error)
       throw error
-    }
-  }
-
-  async #moveToStore(user: string): Promise<void> {
-    const link = this.#client.linkOf(this.#request)
-    if (link?.credentials !== undefined && link.user === user)
-      await moveToStore(this.#client, this.#request, link, user)
-  }
-
-  #slot(user: string) {
-    const { id: name } = this.#client
-    const request = this.#request
-    const found = this.#client.linkOf(request)
-    // Credentials of whoever used this session before are nobody else's.
-    const link = found?.user === user ? found : undefined
-    const id = link?.id ?? randomUUID()
-    return {
-      id,
-      encrypted: isEncrypted(request),
-      read: () => link?.credentials,
-      write: async (credentials: string | undefined) => {
-        const current = readLink(request, name)
-        const { credentials: _, ...rest } = current?.id === id ? current : { id, user }
-        writeLink(request, name, credentials === undefined ? rest : { ...rest, credentials })
-        await persistSession(request)
-      },
     }
   }
 }

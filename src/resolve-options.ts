@@ -1,7 +1,8 @@
 import { OptionError } from './errors.js'
-import { PROTECTED_PARAMS } from './flows/authorization-code.js'
+import { mayNotSet, PROTECTED_PARAMS } from './flows/protected-params.js'
 import { wantedScopes } from './flows/wanted-scopes.js'
 import type { OAuth2ClientOptions, ResolvedOptions } from './options.js'
+import { isSecureUrl } from './provider/http.js'
 import { parseScopes } from './provider/scopes.js'
 import { checkKnown, type Kind, oneOf } from './registration/checks.js'
 import { REGISTRATION_OPTIONS, Registration } from './registration/registration.js'
@@ -22,6 +23,10 @@ const KNOWN: Readonly<Record<keyof OAuth2ClientOptions, Kind>> = {
   logoutPath: 'string',
   routes: 'boolean',
   logout: 'boolean',
+  providerLogout: 'boolean',
+  postLogoutRedirectUri: 'string',
+  backchannelLogout: 'boolean',
+  onLogout: 'function',
   routeOptions: 'object',
   userKey: 'function',
   loginPath: 'string',
@@ -82,6 +87,7 @@ export function resolveOptions(raw: OAuth2ClientOptions, prefix = ''): ResolvedO
     logoutPath: path('logoutPath', `/oauth2logout${suffix}`),
     routes: raw.routes ?? true,
     logout: raw.logout ?? raw.userKey === undefined,
+    ...logoutOptions(raw),
     routeOptions: raw.routeOptions ?? {},
     userKey: raw.userKey,
     loginPath: raw.loginPath === undefined ? undefined : loginPath(raw.loginPath),
@@ -97,10 +103,35 @@ export function resolveOptions(raw: OAuth2ClientOptions, prefix = ''): ResolvedO
 
 function checkParams(params: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   for (const [name, value] of Object.entries(params)) {
-    if (PROTECTED_PARAMS.has(name)) throw new OptionError('authorizationParams', `may not set "${name}".`)
+    if (PROTECTED_PARAMS.has(name)) throw new OptionError('authorizationParams', mayNotSet(name))
     if (typeof value !== 'string') throw new OptionError('authorizationParams', `"${name}" must be a string.`)
   }
   return { ...params }
+}
+
+function logoutOptions(raw: OAuth2ClientOptions) {
+  const { routes = true, providerLogout = false, backchannelLogout = false, postLogoutRedirectUri, onLogout } = raw
+  const { logout = raw.userKey === undefined } = raw
+  if (backchannelLogout && !routes) throw new OptionError('backchannelLogout', 'needs our routes: take out "routes".')
+  if (providerLogout && !(routes && logout)) {
+    throw new OptionError(
+      'providerLogout',
+      'needs our logout route, which "routes: false", "logout: false" and "userKey" take away: set "logout: true", or send people to request.oauth2.endSessionUrl() yourself.',
+    )
+  }
+  if (onLogout && !backchannelLogout) {
+    throw new OptionError('onLogout', 'is called for logouts of the provider: set "backchannelLogout: true" too.')
+  }
+  if (postLogoutRedirectUri !== undefined) {
+    const url = URL.canParse(postLogoutRedirectUri) ? new URL(postLogoutRedirectUri) : undefined
+    if (!url || !isSecureUrl(url) || url.hash || url.username) {
+      throw new OptionError(
+        'postLogoutRedirectUri',
+        'must be an https URL (http only on localhost), such as "https://app.example.com/goodbye".',
+      )
+    }
+  }
+  return { providerLogout, backchannelLogout, postLogoutRedirectUri, onLogout }
 }
 
 function loginPath(value: string): string {

@@ -3,7 +3,9 @@ import { resolve } from 'node:path'
 import type { ClientSecrets } from '../flows/client-secrets.js'
 import type { ProviderMetadata } from '../provider/preset.js'
 import type { Provider } from '../provider/provider.js'
+import type { SigningKey } from '../provider/signing-key.js'
 import { resolveProvider } from '../registration/provider.js'
+import { checkClientKey } from './client-key.js'
 import { defineCommand, FAILED, type Io, OK, printable, UsageError } from './command.js'
 import { checkApp } from './doctor/app.js'
 import { checkRedirects, checkSecretsFile } from './doctor/client.js'
@@ -14,7 +16,7 @@ import { clientOf, findTarget, TARGET_HELP, TARGET_OPTIONS } from './target.js'
 
 const HELP = `Usage: oauth2client doctor [--client-secrets <file>] [--base-url <url>] [options]
 
-Looks at the client secrets file, redirect URIs, the provider's metadata, keys, TLS and clock, the store, and where it runs the
+Looks at the client secrets file, the client's key, redirect URIs, the provider's metadata, keys, TLS and clock, the store, and where it runs the
 app's redirect and session cookie. One line each: what is there, or what is wrong and what to write. Changes nothing.
 
   npx fastify-oauth2client doctor --client-secrets client_secrets.json --base-url https://app.example.com
@@ -55,7 +57,10 @@ export const doctor = defineCommand({
     const path = values['client-secrets']
     const { findings: ofFile, secrets } = await checkSecretsFile(path && resolve(io.cwd, path))
     tell(...ofFile, ...checkRedirects(secrets, callback))
-    const { provider, metadata } = await ofProvider(values, secrets, io, tell)
+    const keyPath = values['client-key']
+    const { findings: ofKey, key } = checkClientKey(keyPath && resolve(io.cwd, keyPath), io)
+    tell(...ofKey)
+    const { provider, metadata } = await ofProvider(values, secrets, key, io, tell)
     if (baseUrl !== undefined && callback !== undefined) {
       const authorizePath = values['authorize-path'] ?? `/oauth2authorize${suffix}`
       tell(...(await checkApp({ baseUrl, authorizePath, callback, clientId: provider?.clientId, metadata })))
@@ -71,6 +76,7 @@ type Values = Parameters<typeof findTarget>[0]
 async function ofProvider(
   values: Values,
   secrets: ClientSecrets | undefined,
+  clientKey: SigningKey | undefined,
   io: Io,
   tell: (...found: readonly Finding[]) => void,
 ): Promise<{ provider?: Provider; metadata?: ProviderMetadata }> {
@@ -82,7 +88,11 @@ async function ofProvider(
   }
   try {
     // Whoever only wants the provider looked at has no client yet.
-    const { provider } = resolveProvider({ clientId: secrets?.clientId ?? 'doctor', ...client })
+    const { provider } = resolveProvider({
+      clientId: secrets?.clientId ?? 'doctor',
+      ...client,
+      ...(clientKey === undefined ? {} : { clientKey }),
+    })
     tell(...(await checkProvider(provider)))
     const metadata = await provider.metadata().catch(() => undefined)
     const known = client.clientId !== undefined || secrets !== undefined

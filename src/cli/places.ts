@@ -51,6 +51,10 @@ export interface Login {
   readonly keyFile?: string
   /** Whether the client's secret came from the environment, where later commands have to find it too. */
   readonly secretInEnv?: boolean
+  /** The file with the client's private key. */
+  readonly clientKey?: string
+  /** The same of that key. */
+  readonly keyInEnv?: boolean
   readonly user: string
   /** The identity that signed in last. */
   readonly account?: string

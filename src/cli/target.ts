@@ -8,6 +8,7 @@ import type { ProviderOptions } from '../provider/preset.js'
 import * as presets from '../provider/presets/index.js'
 import { parseScopes } from '../provider/scopes.js'
 import type { ClientOptions } from '../registration/provider.js'
+import { readClientKey } from './client-key.js'
 import { type Io, UsageError } from './command.js'
 import { type Login, readLogins } from './places.js'
 import { type OpenStore, openStore } from './store.js'
@@ -16,6 +17,7 @@ import { type OpenStore, openStore } from './store.js'
 export const TARGET_OPTIONS = {
   'client-secrets': { type: 'string' },
   'client-id': { type: 'string' },
+  'client-key': { type: 'string' },
   issuer: { type: 'string' },
   provider: { type: 'string' },
   name: { type: 'string' },
@@ -26,6 +28,8 @@ export const TARGET_OPTIONS = {
 
 export const TARGET_HELP = `  --client-secrets <file>  the client_secrets.json of this client
   --client-id <id>         who we are, without such a file; a secret goes into OAUTH2_CLIENT_SECRET of the environment
+  --client-key <file>      the private key of this client, as PEM or JWK, where it has one. Default: OAUTH2_CLIENT_KEY of the
+                           environment, which holds the key itself
   --issuer <url>           the provider, by discovery
   --provider <name>        a provider by the name of its preset, such as google
   --user <key>             whose credentials. Default: default
@@ -65,10 +69,12 @@ async function specified(values: Values, io: Io): Promise<{ name: string; login:
   const name = values.name ?? (told ? undefined : logins?.last) ?? 'oauth2'
   const before = logins?.logins[name]
   const { clientSecrets, clientId, issuer, provider } = before ?? {}
+  const clientKey = whole(values['client-key']) ?? (told ? undefined : before?.clientKey)
   const store = values.store ?? (io.env.OAUTH2_STORE || undefined)
   const elsewhere = store !== undefined || values['key-file'] !== undefined
   const login: Login = {
     ...definedOnly(told ? client : { clientSecrets, clientId, issuer, provider }),
+    ...definedOnly({ clientKey }),
     ...definedOnly(
       elsewhere
         ? { store, keyFile: whole(values['key-file']) }
@@ -77,6 +83,7 @@ async function specified(values: Values, io: Io): Promise<{ name: string; login:
           : { store: before?.store, keyFile: before?.keyFile },
     ),
     ...(!told && before?.secretInEnv ? { secretInEnv: true } : {}),
+    ...(!told && before?.keyInEnv && clientKey === undefined ? { keyInEnv: true } : {}),
     user: values.user ?? (told ? 'default' : (before?.user ?? 'default')),
     ...definedOnly({ account: told || (values.user ?? before?.user) !== before?.user ? undefined : before?.account }),
   }
@@ -90,7 +97,11 @@ export async function findTarget(values: Values, io: Io, create = false): Promis
     if (!create) return undefined
     throw new UsageError('which client? Write --client-secrets, or --client-id with --issuer or --provider.')
   }
-  const client = optionsOf(login, io)
+  const clientKey = readClientKey(login.clientKey, io)
+  const client: ClientOptions = { ...optionsOf(login, io), ...definedOnly({ clientKey }) }
+  if (login.keyInEnv && clientKey === undefined) {
+    throw new UsageError('this login took the client key from OAUTH2_CLIENT_KEY, which is not set now.')
+  }
   if (login.secretInEnv && !client.clientSecret) {
     throw new UsageError('this login took the client secret from OAUTH2_CLIENT_SECRET, which is not set now.')
   }
@@ -106,7 +117,11 @@ export async function findTarget(values: Values, io: Io, create = false): Promis
       backgroundRefresh: false,
       cacheMaxAge: 0,
     })
-    const remembered = { ...login, ...(client.clientSecret ? { secretInEnv: true } : {}) }
+    const remembered = {
+      ...login,
+      ...(client.clientSecret ? { secretInEnv: true } : {}),
+      ...(clientKey !== undefined && login.clientKey === undefined ? { keyInEnv: true } : {}),
+    }
     return { name, user: login.user, account: login.account, login: remembered, client, manager, open }
   } catch (error) {
     await open.store.close()
@@ -151,7 +166,7 @@ export async function userOf({ manager, user, name }: Target): Promise<UserOAuth
   }
 }
 
-/** What the command line alone says about the client, complete or not. */
+/** What the command line alone says about the client, complete or not, and without its key. */
 export function clientOf(values: Values, io: Io): ClientOptions {
   const path = values['client-secrets']
   return optionsOf(

@@ -1,6 +1,8 @@
 /** `fetch` with the access token, to where it may go and nowhere else. RFC 6750 sections 2.1 and 5.3. */
 import { OriginNotAllowedError } from '../errors.js'
+import type { DPoP, DPoPProofRequest } from '../provider/dpop.js'
 import { type Fetch, isSecureUrl } from '../provider/http.js'
+import { challengeFrom } from './challenge-from.js'
 
 /** An access token and what is known about it. */
 export interface AccessToken {
@@ -8,6 +10,10 @@ export interface AccessToken {
   /** Milliseconds since the epoch; `undefined` when the provider did not say. */
   readonly expiresAt: number | undefined
   readonly scopes: readonly string[]
+  /** `Bearer` or `DPoP`: the word before the token in the `Authorization` header. Default `Bearer`. */
+  readonly tokenType?: string
+  /** For a `DPoP` token: what to send in the `DPoP` header of one request. RFC 9449 section 7.1. */
+  dpopProof?(request: DPoPProofRequest): Promise<string>
 }
 
 /** Anything that can come up with an access token. */
@@ -27,6 +33,10 @@ export interface AuthorizedFetchOptions {
   readonly credential: string
   /** Whether the token that was handed out last was obtained since then, and not before. Default: it was. */
   readonly isNew?: (since: number) => boolean
+  /** Told of the nonces that APIs ask for. */
+  readonly dpop?: DPoP
+  /** What is stored, where that was only remembered so far: a step-up may have ended elsewhere. */
+  readonly confirm?: () => Promise<AccessToken | undefined>
 }
 
 /** Milliseconds. An API that refuses every token must not make us fetch one for every call. */
@@ -41,36 +51,85 @@ const MAXIMUM_REFUSALS = 10_000
  * @throws {OriginNotAllowedError} instead of sending the token elsewhere
  */
 export async function authorizedFetch(
-  { source, allowedOrigins, fetch, clock, refusals, credential, isNew = () => true }: AuthorizedFetchOptions,
+  {
+    source,
+    allowedOrigins,
+    fetch,
+    clock,
+    refusals,
+    credential,
+    isNew = () => true,
+    confirm,
+    dpop,
+  }: AuthorizedFetchOptions,
   input: string | URL | Request,
   init: RequestInit = {},
 ): Promise<Response> {
   const request = input instanceof Request ? input : undefined
   const url = new URL(request ? request.url : String(input))
   if (!isAllowedOrigin(url, allowedOrigins)) throw new OriginNotAllowedError(url.origin)
-  const send = ({ token }: AccessToken) => {
+  const sendOnce = async (access: AccessToken, nonce?: string) => {
     const headers = new Headers(init.headers ?? request?.headers)
-    headers.set('authorization', `Bearer ${token}`)
+    headers.set('authorization', `${access.dpopProof ? 'DPoP' : 'Bearer'} ${access.token}`)
+    if (access.dpopProof) headers.set('dpop', await access.dpopProof({ url, method: methodOf(request, init), nonce }))
     // A Request's body can be read once; another attempt needs what is left of it.
     return fetch(request ? request.clone() : url, { ...init, headers })
+  }
+  const send = async (access: AccessToken) => {
+    const response = await sendOnce(access)
+    const nonce = dpop?.noteNonce('resource', url, response.headers)
+    if (!access.dpopProof || nonce === undefined || proofRefusal(response) !== 'use_dpop_nonce') return response
+    if (!isReplayable(init.body)) return response
+    await response.body?.cancel()
+    const again = await sendOnce(access, nonce)
+    dpop?.noteNonce('resource', url, again.headers)
+    return again
   }
   const startedAt = clock()
   let used = await source.getAccessToken()
   let response = await send(used)
   const refusal = `${credential}\n${url.origin}`
+  if (confirm && isReplayable(init.body) && wantsMore(response)) {
+    const stored = await confirm().catch(() => undefined)
+    if (stored && stored.token !== used.token) {
+      used = stored
+      await response.body?.cancel()
+      response = await send(used)
+    }
+  }
   if (!isReplayable(init.body) || startedAt < (refusals.get(refusal) ?? 0)) return response
-  for (let renewed = false; response.status === 401 && !renewed; renewed = isNew(startedAt)) {
+  for (let renewed = false; isRefused(response) && !renewed; renewed = isNew(startedAt)) {
     const another = await anotherToken(source, used, response)
     if (!another) return response
     used = another
     await response.body?.cancel()
     response = await send(used)
   }
-  if (response.status === 401) {
+  if (isRefused(response)) {
     if (refusals.size >= MAXIMUM_REFUSALS) refusals.clear()
     refusals.set(refusal, clock() + REFUSED_FOR)
   }
   return response
+}
+
+/** As it will be sent: of some methods `fetch` changes the case. */
+function methodOf(request: Request | undefined, { method = request?.method ?? 'GET' }: RequestInit): string {
+  return new Request('http://localhost', { method }).method
+}
+
+/**
+ * Whether the token is refused. A proof that is says nothing about it, and where the sign-in behind a token is what an API does
+ * not like, no refresh makes another one of it: with another token, the answer would be the same. RFC 9470 section 3.
+ */
+function isRefused(response: Response): boolean {
+  if (response.status !== 401 || proofRefusal(response) !== undefined) return false
+  return challengeFrom(response)?.error !== 'insufficient_user_authentication'
+}
+
+/** What an API finds wrong with a proof of possession, where it is that and not the token. RFC 9449 sections 7.1 and 9. */
+function proofRefusal(response: Response): string | undefined {
+  const error = response.status === 401 ? challengeFrom(response)?.error : undefined
+  return error === 'use_dpop_nonce' || error === 'invalid_dpop_proof' ? error : undefined
 }
 
 /** @throws when the credentials ended: that is for the guard to answer. An outage is not; the API's own answer says more. */
@@ -86,6 +145,11 @@ async function anotherToken(
     await response.body?.cancel()
     throw error
   }
+}
+
+function wantsMore(response: Response): boolean {
+  const { error = '' } = (!response.ok && challengeFrom(response)) || {}
+  return error === 'insufficient_user_authentication' || error === 'insufficient_scope'
 }
 
 function isReplayable(body: RequestInit['body']): boolean {

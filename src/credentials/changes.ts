@@ -6,8 +6,9 @@ import type { ScopeSet } from '../provider/scopes.js'
 import type { Credentials } from './credentials.js'
 import type { Keeper } from './keeper.js'
 import type { CredentialManager } from './manager.js'
-import { type Account, accountOf, type CredentialRecord, withAccount } from './record.js'
-import { isLive } from './refresh/state.js'
+import { type Account, accountOf, type CredentialRecord, type Tokens, withAccount, withAccounts } from './record.js'
+import { isLive, signInClaims } from './refresh/state.js'
+import { StoredSignIns } from './sign-ins.js'
 import type { Vault } from './vault.js'
 
 /** What an authorization brought, before it meets what is stored. */
@@ -29,22 +30,37 @@ export function mergeGrant(
   now: number,
 ): Account {
   if (!stored || !account.identified) return account
+  // What was declined stays so when the person is asked for something else.
+  const declinedOf = ({ tokens }: Account) =>
+    scopes.missing(tokens.scopes, scopes.union(stored.declined, account.declined))
   const lesser = !scopes.covers(account.tokens.scopes, stored.tokens.scopes)
   const active =
     !stored.dead && (stored.tokens.refreshToken ? true : isLive(stored, now) && !account.tokens.refreshToken)
   // A sign-in proved who it is, and no more. A grant that brought what it was made for is what the person wants now.
   if (lesser && active && (intent === 'sign-in' || !scopes.covers(account.tokens.scopes, needed))) {
     const { email, claims, idToken } = account
-    const declined = scopes.missing(stored.tokens.scopes, scopes.union(stored.declined, account.declined))
-    return { ...stored, declined, ...definedOnly({ email, claims, idToken }) }
+    const tokens = claims ? { ...stored.tokens, ...signInBefore(stored) } : stored.tokens
+    return { ...stored, tokens, declined: declinedOf(stored), ...definedOnly({ email, claims, idToken }) }
   }
-  if (account.tokens.refreshToken || !stored.tokens.refreshToken || stored.dead) return account
+  if (stored.dead) return account
+  const merged = { ...account, declined: declinedOf(account) }
+  if (account.tokens.refreshToken || !stored.tokens.refreshToken) return merged
   // The same person without a new refresh token: the old one still stands for the whole grant, and so does its journal.
   return {
-    ...account,
-    tokens: { ...account.tokens, refreshToken: stored.tokens.refreshToken },
+    ...merged,
+    tokens: {
+      ...account.tokens,
+      refreshToken: stored.tokens.refreshToken,
+      ...definedOnly({ refreshDpopKey: stored.tokens.refreshDpopKey ?? stored.tokens.dpopKey }),
+      ...signInBefore(stored),
+    },
     ...definedOnly({ attempt: stored.attempt, doubtedSince: stored.doubtedSince }),
   }
+}
+
+/** The sign-in that a refresh token keeps going back to when newer claims take the place of its own. */
+function signInBefore({ claims, tokens: { refreshToken, refreshSignIn } }: Account): Pick<Tokens, 'refreshSignIn'> {
+  return refreshToken === undefined ? {} : { refreshSignIn: refreshSignIn ?? signInClaims(claims) }
 }
 
 /** Stores credentials from elsewhere; they replace those of the same identity, or the only ones without. */
@@ -66,7 +82,11 @@ export async function adoptCredentials(
       accessToken: credentials.accessToken,
       tokenType: credentials.tokenType,
       obtainedAt: clock(),
-      ...definedOnly({ expiresAt: credentials.expiresAt, refreshToken: credentials.refreshToken }),
+      ...definedOnly({
+        expiresAt: credentials.expiresAt,
+        refreshToken: credentials.refreshToken,
+        dpopKey: credentials.dpopKey,
+      }),
       scopes: credentials.scopes,
     },
     requested: credentials.scopes,
@@ -118,10 +138,17 @@ export async function removeAccount(
   const remaining = await keeper.remove(vault, async (record) => {
     removed = accountOf(record, accountId)
     if (removed && registration.store) await moves.forbid(manager.userOf(vault), removed.id)
-    const accounts = record.accounts.filter((account) => account !== removed)
-    return accounts.length > 0 ? { ...record, accounts } : undefined
+    return withAccounts(
+      record,
+      record.accounts.filter((account) => account !== removed),
+    )
   })
   if (!removed) return { local: false, remote: 'unsupported' }
+  // Where nothing else is stored, links are still those of whoever signs out there, and grants may come again.
+  if (registration.store && removed.identified && remaining && remaining.accounts.length > 0) {
+    // It is removed either way: all that is left, at worst, is that a logout at the provider ends more than it should.
+    await new StoredSignIns(manager).forget(manager.userOf(vault), removed.id).catch(() => {})
+  }
   const { token, hint } = grantToken(removed)
   const remote = await revokeToken(keeper.provider, token, hint)
   keeper.announce(vault, 'revoked', removed, remote)

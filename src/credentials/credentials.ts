@@ -2,6 +2,7 @@
 import { inspect } from 'node:util'
 import { CredentialsInvalidError } from '../errors.js'
 import type { TokenSet } from '../flows/token-set.js'
+import { type DPoPKey, isDPoPKey } from '../provider/dpop.js'
 import type { Provider } from '../provider/provider.js'
 import { readAuthorizedUser, readOAuth2Client } from './import.js'
 import type { Account, Claims, CredentialRecord } from './record.js'
@@ -11,6 +12,7 @@ const FORMAT = 'fastify-oauth2client/credentials'
 /** Everything that credentials consist of. Times are milliseconds since the epoch. */
 export interface CredentialsFields {
   readonly accessToken: string
+  /** Default `Bearer`. `DPoP` needs `dpopKey`. */
   readonly tokenType?: string | undefined
   /** Absent when the provider did not say how long the access token lives. */
   readonly expiresAt?: number | undefined
@@ -24,6 +26,8 @@ export interface CredentialsFields {
   /** The identity at the provider. */
   readonly userId?: string | undefined
   readonly email?: string | undefined
+  /** The key that tokens of type `DPoP` are of no use without. RFC 9449. */
+  readonly dpopKey?: DPoPKey | undefined
 }
 
 /**
@@ -51,6 +55,7 @@ export class Credentials {
   readonly clientId: string | undefined
   readonly userId: string | undefined
   readonly email: string | undefined
+  readonly dpopKey: DPoPKey | undefined
 
   /** @throws {CredentialsInvalidError} when a member has the wrong type */
   constructor(fields: CredentialsFields) {
@@ -75,6 +80,12 @@ export class Credentials {
     if (claims !== undefined && (typeof claims !== 'object' || claims === null || Array.isArray(claims))) {
       throw new CredentialsInvalidError('claims must be an object.')
     }
+    if (fields.dpopKey !== undefined && !isDPoPKey(fields.dpopKey)) {
+      throw new CredentialsInvalidError('dpopKey must be a private key as a JWK.')
+    }
+    if (fields.tokenType?.toLowerCase() === 'dpop' && fields.dpopKey === undefined) {
+      throw new CredentialsInvalidError('a token of type DPoP is of no use without its dpopKey.')
+    }
     this.accessToken = fields.accessToken
     this.tokenType = fields.tokenType ?? 'Bearer'
     this.expiresAt = fields.expiresAt
@@ -86,6 +97,7 @@ export class Credentials {
     this.clientId = fields.clientId
     this.userId = fields.userId
     this.email = fields.email
+    this.dpopKey = fields.dpopKey && Object.freeze({ ...fields.dpopKey })
     Object.freeze(this)
   }
 
@@ -116,7 +128,8 @@ export class Credentials {
    */
   static fromTokenSet(provider: Provider, tokens: TokenSet, requested: readonly string[] = []): Credentials {
     const { tokenType, claims, scopes } = tokens
-    if (tokenType !== 'Bearer') throw new CredentialsInvalidError('the token that was issued is no access token.')
+    if (tokenType !== 'Bearer' && tokenType !== 'DPoP')
+      throw new CredentialsInvalidError('the token that was issued is no access token.')
     const granted = provider.scopes.granted(requested, scopes)
     const email = claims?.email
     return new Credentials({

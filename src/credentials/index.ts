@@ -1,4 +1,5 @@
 /** Credentials without Fastify: the value, its one owner, and scopes. */
+export type { DPoPKey, DPoPProofRequest } from '../provider/dpop.js'
 export { parseScopes, type ScopeInput } from '../provider/scopes.js'
 export type { AccessToken, TokenSource } from './authorized-fetch.js'
 export { type ApiChallenge, challengeFrom } from './challenge-from.js'

@@ -4,6 +4,7 @@ import { ClientMismatchError, CredentialsRequiredError, OAuth2ClientError, Store
 import type { CredentialsChange } from '../events.js'
 import type { RevocationOutcome } from '../flows/revocation.js'
 import type { Provider } from '../provider/provider.js'
+import { Recent } from './recent.js'
 import { type Account, accountOf, type CredentialRecord, withhold } from './record.js'
 import { Refresher, type RefreshRequest } from './refresh/refresher.js'
 import { isLive } from './refresh/state.js'
@@ -38,26 +39,14 @@ export interface UsableOptions {
 const EARLY_PATIENCE = 1_000
 /** Milliseconds for which a failed early refresh is not tried again while the old token still works. */
 const RETRY_EARLY_AFTER = 10_000
-const MAXIMUM_REMEMBERED = 10_000
-
-interface Remembered {
-  /** Nothing where it was removed: what was written before that may still be reported. */
-  readonly snapshot: Snapshot | undefined
-  readonly generation: number
-  /** By both clocks: one may be set back, the other may stand still while the machine sleeps. */
-  readonly at: { readonly clock: number; readonly monotonic: number }
-}
+const MAXIMUM_RESTING = 10_000
 
 export class Keeper {
   readonly provider: Provider
   readonly #options: KeeperOptions
-  readonly #monotonic: () => number
   readonly #sleep: (ms: number) => Promise<void>
   readonly #refresher: Refresher
-  /** What was last read or written, least recently first. */
-  readonly #remembered = new Map<string, Remembered>()
-  /** The read that may be remembered, by vault: one that began before a write of ours may not. */
-  readonly #reads = new Map<string, object>()
+  readonly #recent: Recent
   /** Until when an early refresh is not tried again, by access token. */
   readonly #resting = new Map<string, number>()
   /** Everybody who waits for one refresh gets one error. */
@@ -66,7 +55,11 @@ export class Keeper {
   constructor(options: KeeperOptions) {
     this.provider = options.provider
     this.#options = options
-    this.#monotonic = options.monotonic ?? (() => performance.now())
+    this.#recent = new Recent({
+      cacheMaxAge: options.cacheMaxAge,
+      clock: options.provider.clock,
+      monotonic: options.monotonic ?? (() => performance.now()),
+    })
     this.#sleep = options.sleep ?? ((ms) => setTimeout(ms, undefined, { ref: false }))
     this.#refresher = new Refresher({
       provider: options.provider,
@@ -90,24 +83,56 @@ export class Keeper {
    * @throws {StoreUnavailableError} {@link CredentialsUnreadableError} {@link ClientMismatchError}
    */
   async load(vault: Vault, { recall = false, certain = false } = {}): Promise<Snapshot | undefined> {
-    const recalled = recall ? this.#recall(vault) : undefined
-    if (recalled) return recalled
-    const read = {}
-    this.#reads.set(vault.id, read)
+    if (vault.peek) return this.recall(vault)
+    if (recall) {
+      const recalled = this.recall(vault)
+      if (recalled) return recalled
+      // No `await` where nothing is being read: those who come in the same moment would all be past this before the first of
+      // them reads.
+      const reading = this.#recent.joinable(vault.id)
+      const joined = reading && (await reading.snapshot)
+      if (joined) return { ...joined, remembered: true }
+    }
+    const read = this.#recent.began(vault.id, this.#read(vault, certain), certain)
+    try {
+      const snapshot = await read.snapshot
+      // What was only remembered was not read.
+      if (!snapshot?.remembered) this.#recent.found(read, snapshot)
+      return snapshot
+    } finally {
+      this.#recent.ended(read)
+    }
+  }
+
+  async #read(vault: Vault, certain: boolean): Promise<Snapshot | undefined> {
     try {
       const snapshot = await (vault.look?.() ?? vault.read())
       if (snapshot) this.#checkOwner(snapshot.record)
-      if (this.#reads.get(vault.id) === read) this.#remember(vault, snapshot)
       return snapshot
     } catch (error) {
-      const last = this.#remembered.get(vault.id)?.snapshot
+      const last = this.#recent.last(vault.id)
       const now = this.provider.clock()
       if (!certain && error instanceof StoreUnavailableError && last?.record.accounts.some((a) => isLive(a, now)))
-        return { ...last, remembered: true }
+        return last
       throw error
-    } finally {
-      if (this.#reads.get(vault.id) === read) this.#reads.delete(vault.id)
     }
+  }
+
+  /** What was read a moment ago, if that was no longer ago than it may be. @throws {ClientMismatchError} */
+  recall(vault: Vault): Snapshot | undefined {
+    if (vault.peek) {
+      const snapshot = vault.peek()
+      if (snapshot) this.#checkOwner(snapshot.record)
+      return snapshot
+    }
+    return this.#recent.recall(vault.id)
+  }
+
+  /** Whether the access token works as it is, so that `usable` would do nothing. */
+  isUsable(account: Account | undefined): boolean {
+    if (!account) return false
+    const now = this.provider.clock()
+    return isLive(account, now) && !this.#isDue(account, now)
   }
 
   /**
@@ -137,7 +162,7 @@ export class Keeper {
     } catch (error) {
       // A token that still works is never made unusable by a refresh that was only early.
       if (!live || error instanceof CredentialsRequiredError) throw error
-      if (this.#resting.size >= MAXIMUM_REMEMBERED) this.#resting.clear()
+      if (this.#resting.size >= MAXIMUM_RESTING) this.#resting.clear()
       this.#resting.set(accessToken, now + RETRY_EARLY_AFTER)
       return snapshot
     }
@@ -184,8 +209,7 @@ export class Keeper {
       else this.#wrote(vault, undefined, snapshot.generation + 1)
       return rest
     }
-    this.#reads.delete(vault.id)
-    this.#remember(vault, undefined)
+    this.#recent.forget(vault.id)
     return undefined
   }
 
@@ -207,7 +231,7 @@ export class Keeper {
       if (error instanceof OAuth2ClientError && !this.#told.has(error)) {
         this.#told.add(error)
         // Why it is over was written down by now: where it can be looked up without asking a store again.
-        const { record } = (vault.journaled ? this.#remembered.get(vault.id)?.snapshot : await vault.read()) ?? {}
+        const { record } = (vault.journaled ? this.#recent.last(vault.id) : await vault.read()) ?? {}
         this.#options.refreshFailed(vault, accountOf(record, account.id) ?? account, error)
       }
       throw error
@@ -229,34 +253,9 @@ export class Keeper {
       throw new ClientMismatchError()
   }
 
-  #recall(vault: Vault): Snapshot | undefined {
-    const known = this.#remembered.get(vault.id)
-    if (!known?.snapshot) return undefined
-    const maximum = this.#options.cacheMaxAge * 1000
-    const elapsed = Math.abs(this.provider.clock() - known.at.clock)
-    if (elapsed >= maximum || this.#monotonic() - known.at.monotonic >= maximum) return undefined
-    return { ...known.snapshot, remembered: true }
-  }
-
-  /** Remembers what this process wrote, whatever is being read meanwhile, unless it wrote something newer. */
-  #wrote(vault: Vault, snapshot: Snapshot | undefined, generation = snapshot?.generation ?? 0): void {
-    this.#reads.delete(vault.id)
-    if ((this.#remembered.get(vault.id)?.generation ?? 0) > generation) return
-    this.#remember(vault, snapshot, generation)
-  }
-
-  #remember(vault: Vault, snapshot: Snapshot | undefined, generation = snapshot?.generation): void {
+  #wrote(vault: Vault, snapshot: Snapshot | undefined, generation?: number): void {
     // A session is at hand anyway, and belongs to one request.
     if (!vault.journaled) return
-    this.#remembered.delete(vault.id)
-    if (generation === undefined) return
-    if (this.#remembered.size >= MAXIMUM_REMEMBERED) {
-      this.#remembered.delete(this.#remembered.keys().next().value as string)
-    }
-    this.#remembered.set(vault.id, {
-      snapshot: snapshot && { ...snapshot, record: withhold(snapshot.record) },
-      generation,
-      at: { clock: this.provider.clock(), monotonic: this.#monotonic() },
-    })
+    this.#recent.wrote(vault.id, snapshot && { ...snapshot, record: withhold(snapshot.record) }, generation)
   }
 }

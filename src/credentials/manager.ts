@@ -7,13 +7,14 @@ import { REGISTRATION_OPTIONS, Registration, type RegistrationOptions } from '..
 import type { CredentialStore } from '../storage/storage.js'
 import { Keeper } from './keeper.js'
 import type { Account } from './record.js'
+import { StoredSignIns } from './sign-ins.js'
 import { Burst } from './upkeep/burst.js'
 import { type DeletedUser, type DeleteUserOptions, deleteUser } from './upkeep/delete-user.js'
 import { KeyRegistry, type RegistryLog } from './upkeep/key-registry.js'
 import { Moves } from './upkeep/moves.js'
 import { type SweepOptions, type SweepReport, sweep } from './upkeep/sweep.js'
 import { UserOAuth2 } from './user.js'
-import { RecordSealer, storeVault, type Vault } from './vault.js'
+import { RecordSealer, StoreVault, type Vault } from './vault.js'
 
 /** Options of a `CredentialManager`: those of the plugin that are not about the web, with a store. */
 export interface CredentialManagerOptions extends RegistrationOptions {
@@ -60,6 +61,8 @@ export class CredentialManager {
   onBurst: ((count: number, seconds: number) => void) | undefined
   readonly #dying: Burst
   #keysChecked = false
+  /** They hold nothing; making one for each request would be half of what finding somebody costs. */
+  readonly #vaults = new Map<string, Vault>()
 
   constructor(options: CredentialManagerOptions | Registration) {
     if (!(options instanceof Registration)) {
@@ -129,6 +132,17 @@ export class CredentialManager {
   }
 
   /**
+   * Ends every browser's link to a user, and every sign-in that is under way. What is stored stays, and so do the grants at the
+   * provider: jobs go on. Other processes learn of it with the next read of the store (see `cacheMaxAge`).
+   *
+   * @param key as for `user`
+   * @throws {StoreUnavailableError} {@link CredentialsUnreadableError} {@link ClientMismatchError}; nothing has ended then
+   */
+  async signOutEverywhere(key: string): Promise<void> {
+    await new StoredSignIns(this).endAll(checkKey(key, 'signOutEverywhere(key)'))
+  }
+
+  /**
    * What has to be done now and then, best by one scheduled job: moves records to the first key, keeps unused grants alive where
    * `keepAlive` asks for it, tells the provider about deletions that it could not be told about, and removes markers that nobody
    * needs any more.
@@ -156,7 +170,12 @@ export class CredentialManager {
 
   /** The place of a user's record in the store. Distinct users have distinct places, whatever their keys contain. @internal */
   vaultOf(user: string): Vault {
-    return storeVault(this.store, this.sealer, this.prefix + encodeKey(user), this.registry)
+    const known = this.#vaults.get(user)
+    if (known) return known
+    const vault = new StoreVault(this.store, this.sealer, this.prefix + encodeKey(user), this.registry)
+    if (this.#vaults.size >= MAXIMUM_VAULTS) this.#vaults.delete(this.#vaults.keys().next().value as string)
+    this.#vaults.set(user, vault)
+    return vault
   }
 
   /** The user key of a vault, for messages to the app. @internal */
@@ -212,10 +231,13 @@ function keyRegistry({ store, name, provider, clock }: Registration): KeyRegistr
   return new KeyRegistry({ store, name, issuer: provider.issuer, clientId: provider.clientId, clock })
 }
 
-function checkKey(key: unknown, where: string): string {
+/** @throws {OptionError} for something that is no key */
+export function checkKey(key: unknown, where: string): string {
   if (typeof key === 'string' && key !== '') return key
   throw new OptionError(where, 'must be a non-empty string.')
 }
+
+const MAXIMUM_VAULTS = 1_000
 
 function encodeKey(user: string): string {
   try {

@@ -3,6 +3,8 @@
  * stores see it sealed. Other writers preserve what they do not know of an account.
  */
 import { CredentialsUnreadableError } from '../errors.js'
+import { type DPoPKey, isDPoPKey } from '../provider/dpop.js'
+import { type Ended, isEnded } from './ended.js'
 
 /** Claims of an ID token, or what a provider said about the person. */
 export type Claims = Readonly<Record<string, unknown>>
@@ -21,6 +23,12 @@ export interface Tokens {
   readonly refreshToken?: string
   /** What was granted, which is not always what was asked for. */
   readonly scopes: readonly string[]
+  /** What the access token is of no use without, and the refresh token too unless it has a key of its own. RFC 9449. */
+  readonly dpopKey?: DPoPKey
+  /** The key of a refresh token that came with an earlier authorization than the access token. */
+  readonly refreshDpopKey?: DPoPKey
+  /** What identifies the sign-in that the refresh token goes back to, where the claims tell of a later one. */
+  readonly refreshSignIn?: Claims
 }
 
 /** The journal of a refresh: who sends which refresh token. Only the writer of an attempt may send it. */
@@ -61,11 +69,18 @@ export interface CredentialRecord {
   readonly clientId: string
   /** The first one is the one that guards use unless told otherwise. */
   readonly accounts: readonly Account[]
+  /** Sign-ins that are over. Outlives the accounts, or a link that ended would be good again after the next sign-in. */
+  readonly ended?: Ended
 }
 
 /** The account that was asked for, or the first. */
 export function accountOf(record: CredentialRecord | undefined, id?: string): Account | undefined {
   return id === undefined ? record?.accounts[0] : record?.accounts.find((account) => account.id === id)
+}
+
+/** What is left when some accounts are gone: nothing, unless there is something to remember about sign-ins. */
+export function withAccounts(record: CredentialRecord, accounts: readonly Account[]): CredentialRecord | undefined {
+  return accounts.length > 0 || record.ended ? { ...record, accounts } : undefined
 }
 
 /** The record with one account put in the place of its former self, or added. */
@@ -116,7 +131,8 @@ export function parseRecord(text: string): CredentialRecord {
     typeof record.issuer !== 'string' ||
     typeof record.clientId !== 'string' ||
     !Array.isArray(record.accounts) ||
-    !record.accounts.every(isAccount)
+    !record.accounts.every(isAccount) ||
+    !isEnded(record.ended)
   ) {
     throw new CredentialsUnreadableError('damaged')
   }
@@ -137,12 +153,22 @@ function isAccount(value: unknown): value is Account {
     typeof account?.id === 'string' &&
     isStrings(account.requested) &&
     isStrings(account.declined) &&
+    (account.attempt === undefined || isAttempt(account.attempt)) &&
+    (account.doubtedSince === undefined || Number.isFinite(account.doubtedSince)) &&
     typeof tokens?.accessToken === 'string' &&
     isStrings(tokens.scopes) &&
     Number.isFinite(tokens.obtainedAt) &&
     (tokens.expiresAt === undefined || Number.isFinite(tokens.expiresAt)) &&
-    (tokens.refreshToken === undefined || typeof tokens.refreshToken === 'string')
+    (tokens.refreshToken === undefined || typeof tokens.refreshToken === 'string') &&
+    (tokens.dpopKey === undefined || isDPoPKey(tokens.dpopKey)) &&
+    (tokens.refreshDpopKey === undefined || isDPoPKey(tokens.refreshDpopKey)) &&
+    (tokens.refreshSignIn === undefined || (typeof tokens.refreshSignIn === 'object' && tokens.refreshSignIn !== null))
   )
+}
+
+function isAttempt(value: unknown): value is RefreshAttempt {
+  const { id, hash, at } = (value ?? {}) as Partial<RefreshAttempt>
+  return typeof id === 'string' && typeof hash === 'string' && (at === undefined || Number.isFinite(at))
 }
 
 function isStrings(value: unknown): value is string[] {

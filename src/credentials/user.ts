@@ -109,12 +109,17 @@ export class UserOAuth2 implements TokenSource {
   }
 
   /**
-   * An access token that works, refreshed first if need be.
+   * An access token that works, refreshed first if need be. One of type `DPoP` comes with `dpopProof`, for whoever makes
+   * requests without `fetch`.
    *
    * @throws {CredentialsRequiredError} when only a person can help
    * @throws {ProviderUnavailableError} {@link StoreUnavailableError}
    */
-  async getAccessToken({ rejected }: { readonly rejected?: string } = {}): Promise<AccessToken> {
+  async getAccessToken({
+    rejected,
+  }: {
+    readonly rejected?: string
+  } = {}): Promise<AccessToken & { readonly tokenType: string }> {
     return this.failing(async () => {
       const before = this.loaded
       await this.load()
@@ -122,7 +127,10 @@ export class UserOAuth2 implements TokenSource {
       if (before && this.vault && !this.#usable) this.snapshot = await this.manager.keeper.load(this.vault)
       await this.ensureUsable(rejected)
       const { tokens } = this.current as Account
-      return { token: tokens.accessToken, expiresAt: tokens.expiresAt, scopes: tokens.scopes }
+      const { accessToken: token, expiresAt, scopes, tokenType, dpopKey } = tokens
+      const access = { token, expiresAt, scopes, tokenType }
+      if (!dpopKey) return access
+      return { ...access, dpopProof: (request) => this.#provider.dpop.proof(dpopKey, request, token) }
     })
   }
 
@@ -143,7 +151,9 @@ export class UserOAuth2 implements TokenSource {
         clock: registration.clock,
         refusals,
         credential: `${this.vault?.place ?? this.vault?.id}\n${this.accountId}`,
+        dpop: registration.provider.dpop,
         isNew: (since) => (this.current?.tokens.obtainedAt ?? since) >= since,
+        confirm: async () => ((await this.confirm()) ? this.getAccessToken() : undefined),
       },
       input,
       init,

@@ -1,7 +1,7 @@
 /** Where one user's record is: a key of a credential store, or the session of a request. Used by the manager only. */
 import { ClientMismatchError, OAuth2ClientError, StoreUnavailableError } from '../errors.js'
 import { type KeyRing, readHeader, unreadable } from '../keys/key-ring.js'
-import type { CredentialLock, CredentialStore } from '../storage/storage.js'
+import type { CredentialLock, CredentialStore, StoredCredentials } from '../storage/storage.js'
 import { type CredentialRecord, parseRecord, serializeRecord, withhold } from './record.js'
 
 /** A record as it was read. */
@@ -23,12 +23,14 @@ export interface Vault {
   /** Whether writes are compared and set, so that a journal of attempts means something. */
   readonly journaled: boolean
   read(): Promise<Snapshot | undefined>
+  /** The same at once, where it is at hand anyway. */
+  peek?(): Snapshot | undefined
   /** Reads what is only looked at: refresh tokens are withheld, and what was opened before is not opened again. */
   look?(): Promise<Snapshot | undefined>
   write(record: CredentialRecord, expected?: number): Promise<number | false>
   delete(expected?: number): Promise<boolean>
   /** A lease on a part of the record, where the store has leases; `undefined` while somebody else has it. */
-  lock?(ttlMs: number, part: string): Promise<CredentialLock | undefined>
+  readonly lock?: ((ttlMs: number, part: string) => Promise<CredentialLock | undefined>) | undefined
 }
 
 /** Seals records for one client of one provider. */
@@ -37,7 +39,7 @@ export class RecordSealer {
   readonly #issuer: string
   readonly #clientId: string
   // Most looks find what the last one found; the sealed text itself is the proof that nothing changed.
-  readonly #looked = new Map<string, CredentialRecord>()
+  readonly #looked = new Map<string, { readonly sealed: string; readonly record: CredentialRecord }>()
 
   constructor(keys: KeyRing, issuer: string, clientId: string) {
     this.#keys = keys
@@ -70,13 +72,27 @@ export class RecordSealer {
 
   /** The same without refresh tokens. @throws {ClientMismatchError} {@link CredentialsUnreadableError} */
   async look(key: string, sealed: string): Promise<CredentialRecord> {
-    const memo = `${key}\n${sealed}`
-    const known = this.#looked.get(memo)
-    if (known) return known
-    const record = withhold(await this.open(key, sealed))
+    return this.note(key, sealed, await this.open(key, sealed))
+  }
+
+  /** What is sealed there, for whoever looks next. */
+  note(key: string, sealed: string, full: CredentialRecord): CredentialRecord {
+    const record = withhold(full)
+    this.#looked.delete(key)
     if (this.#looked.size >= MEMO_SIZE) this.#looked.delete(this.#looked.keys().next().value as string)
-    this.#looked.set(memo, record)
+    this.#looked.set(key, { sealed, record })
     return record
+  }
+
+  /** There is nothing there any more. */
+  forget(key: string): void {
+    this.#looked.delete(key)
+  }
+
+  /** What `look` found the last time, if this is what it looked at. */
+  looked(key: string, sealed: string): CredentialRecord | undefined {
+    const last = this.#looked.get(key)
+    return last?.sealed === sealed ? last.record : undefined
   }
 
   /** The same without a look at what it says: a record of a later version is text too. */
@@ -86,7 +102,7 @@ export class RecordSealer {
       throw new ClientMismatchError()
     }
     try {
-      return await this.#keys.open('credentials', this.#context(key), sealed)
+      return await this.#keys.open('credentials', this.#context(key), sealed, header)
     } catch (cause) {
       throw unreadable(cause)
     }
@@ -105,26 +121,65 @@ export interface KeyRegistrar {
 }
 
 /** The vault of one key of a store. */
-export function storeVault(store: CredentialStore, sealer: RecordSealer, key: string, registrar?: KeyRegistrar): Vault {
-  const read = async (open: (sealed: string) => Promise<CredentialRecord>): Promise<Snapshot | undefined> => {
-    const stored = await reach(() => store.get(key))
-    if (stored === undefined) return undefined
-    return { record: await open(stored.value), generation: stored.generation, age: stored.age }
+export class StoreVault implements Vault {
+  readonly id: string
+  readonly #store: CredentialStore
+  readonly #sealer: RecordSealer
+  readonly #registrar: KeyRegistrar | undefined
+
+  constructor(store: CredentialStore, sealer: RecordSealer, key: string, registrar?: KeyRegistrar) {
+    this.id = key
+    this.#store = store
+    this.#sealer = sealer
+    this.#registrar = registrar
   }
-  return {
-    id: key,
-    journaled: true,
-    read: () => read((sealed) => sealer.open(key, sealed)),
-    look: () => read((sealed) => sealer.look(key, sealed)),
-    async write(record, expected) {
-      await registrar?.register(sealer.kid)
-      const value = await sealer.seal(key, record)
-      return reach(() => store.put(key, value, expected))
-    },
-    delete: (expected) => reach(() => store.delete(key, expected)),
+
+  get journaled(): boolean {
+    return true
+  }
+
+  async read(): Promise<Snapshot | undefined> {
+    const stored = await reach(() => this.#store.get(this.id))
+    return stored && snapshotOf(stored, await this.#sealer.open(this.id, stored.value))
+  }
+
+  async look(): Promise<Snapshot | undefined> {
+    let stored: StoredCredentials | undefined
+    // As `reach` does, in every request of an app without a cache.
+    try {
+      stored = await this.#store.get(this.id)
+    } catch (cause) {
+      throw unreachable(cause)
+    }
+    if (!stored) return undefined
+    const { value } = stored
+    return snapshotOf(stored, this.#sealer.looked(this.id, value) ?? (await this.#sealer.look(this.id, value)))
+  }
+
+  async write(record: CredentialRecord, expected?: number): Promise<number | false> {
+    await this.#registrar?.register(this.#sealer.kid)
+    const value = await this.#sealer.seal(this.id, record)
+    const written = await reach(() => this.#store.put(this.id, value, expected))
+    if (written !== false) this.#sealer.note(this.id, value, record)
+    return written
+  }
+
+  async delete(expected?: number): Promise<boolean> {
+    const deleted = await reach(() => this.#store.delete(this.id, expected))
+    if (deleted) this.#sealer.forget(this.id)
+    return deleted
+  }
+
+  get lock(): Vault['lock'] {
+    const { id } = this
+    const store = this.#store
     // No key of a record holds a "#", so that no store can take a lease for a record.
-    ...(store.lock && { lock: async (ttlMs, part) => store.lock?.(`${key}#${part}`, ttlMs) }),
+    return store.lock && (async (ttlMs, part) => store.lock?.(`${id}#${part}`, ttlMs))
   }
+}
+
+function snapshotOf({ generation, age }: StoredCredentials, record: CredentialRecord): Snapshot {
+  return { record, generation, age }
 }
 
 /** Makes every failure of a store the same coded error; what it said goes into the cause. */
@@ -132,7 +187,10 @@ export async function reach<T>(use: () => Promise<T>): Promise<T> {
   try {
     return await use()
   } catch (cause) {
-    if (cause instanceof OAuth2ClientError) throw cause
-    throw new StoreUnavailableError({ cause })
+    throw unreachable(cause)
   }
+}
+
+function unreachable(cause: unknown): OAuth2ClientError {
+  return cause instanceof OAuth2ClientError ? cause : new StoreUnavailableError({ cause })
 }

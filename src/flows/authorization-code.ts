@@ -1,10 +1,18 @@
 /** The authorization code grant with PKCE. RFC 6749 section 4.1, RFC 7636, RFC 9207, OpenID Connect Core section 3.1. */
-import * as client from 'openid-client'
-import { OptionError, ProviderMetadataError, StateInvalidError } from '../errors.js'
+import { createHash } from 'node:crypto'
+import { OptionError, ProviderMetadataError, StateInvalidError, StepUpFailedError } from '../errors.js'
+import { isOfClass, joinRequirements, parseRequirements, type SignInRequirements } from '../provider/authentication.js'
+import { type DPoPKey, thumbprintOf } from '../provider/dpop.js'
 import type { Exchange } from '../provider/http.js'
+import { type OpenIdClient, openidClient } from '../provider/libraries.js'
+import { isSigned, type ResponseMode } from '../provider/profile.js'
 import type { Provider } from '../provider/provider.js'
 import { parseScopes } from '../provider/scopes.js'
 import { authorizationError } from './authorization-error.js'
+import { requestUrl } from './authorization-request.js'
+import { mayNotSet, PROTECTED_PARAMS } from './protected-params.js'
+import { dpopKeyFor } from './proven-exchange.js'
+import { openAnswer } from './signed-answer.js'
 import { requestTokens, type TokenSet } from './token-set.js'
 
 /**
@@ -21,10 +29,16 @@ export interface AuthorizationRequest {
   readonly nonce?: string
   /** Seconds since the person last proved who they are, where that was limited. OpenID Connect Core section 3.1.2.1. */
   readonly maxAge?: number
+  /** How it is answered, where that is not in plain in the URL: nothing that comes another way is an answer to it. */
+  readonly responseMode?: Exclude<ResponseMode, 'query'>
+  /** What the tokens will be bound to, with the provider's `dpop`. RFC 9449. */
+  readonly dpopKey?: DPoPKey
+  /** Classes of authentication, where one of them was asked for. */
+  readonly acrValues?: readonly string[]
 }
 
 /** What an authorization request asks for. */
-export interface AuthorizationUrlOptions {
+export interface AuthorizationUrlOptions extends SignInRequirements {
   readonly redirectUri: string
   readonly scopes?: readonly string[]
   /** Whether to ask again: `none`, `login`, `consent`, `select_account`. OpenID Connect Core section 3.1.2.1. */
@@ -46,30 +60,14 @@ export interface ObtainedCode {
   readonly nonce?: string
 }
 
-/** Parameters that belong to the flow; nobody else's value may take their place. */
-export const PROTECTED_PARAMS: ReadonlySet<string> = new Set([
-  'client_id',
-  'client_secret',
-  'code_challenge',
-  'code_challenge_method',
-  'code_verifier',
-  'nonce',
-  'redirect_uri',
-  'request',
-  'request_uri',
-  'response_mode',
-  'response_type',
-  'scope',
-  'state',
-])
-
 /**
  * The first half: where to send the person, and what to remember until they come back. State, PKCE with S256 and, for
- * `openid`, a nonce are always there.
+ * `openid`, a nonce are always there. With `openid`, what `acrValues` and `maxAge` ask for is also checked in the end.
  *
  * @throws {OptionError} when a further parameter is one that protects the flow, or `max_age` is no number of seconds
  * @throws {ProviderUnavailableError} when the provider's metadata cannot be looked up
  * @throws {ProviderMetadataError} when it can never work
+ * @throws {ProviderFailure} when the provider does not take a pushed authorization request
  * @example
  * ```ts
  * import { authorizationUrl, Provider } from 'fastify-oauth2client/flows'
@@ -85,24 +83,29 @@ export const PROTECTED_PARAMS: ReadonlySet<string> = new Set([
  */
 export async function authorizationUrl(
   provider: Provider,
-  { redirectUri, scopes: wanted, prompt, loginHint, params = {} }: AuthorizationUrlOptions,
+  { redirectUri, scopes: wanted, prompt, loginHint, params = {}, ...required }: AuthorizationUrlOptions,
 ): Promise<{ url: string; request: AuthorizationRequest }> {
   if (!URL.canParse(redirectUri)) throw new OptionError('redirectUri', 'must be an absolute URL.')
   const scopes = parseScopes(wanted)
   const { authorizationParams = {}, scopeDelimiter = ' ', scopeParam = 'scope' } = provider.options
   for (const [option, given] of Object.entries({ params, 'provider.authorizationParams': authorizationParams })) {
     const name = Object.keys(given).find((key) => PROTECTED_PARAMS.has(key))
-    if (name !== undefined) throw new OptionError(option, `may not set "${name}".`)
+    if (name !== undefined) throw new OptionError(option, mayNotSet(name))
   }
   const extra = { ...authorizationParams, ...params }
-  const maxAge = ageOf(extra.max_age)
-  const configuration = await provider.configuration()
-  const { issuer, jwks_uri, authorization_endpoint } = configuration.serverMetadata()
+  const { acrValues, maxAge } = joinRequirements({ maxAge: ageOf(extra.max_age) }, parseRequirements(required))
+  const { issuer, jwks_uri, authorization_endpoint } = await provider.metadata()
   if (!authorization_endpoint)
-    throw new ProviderMetadataError(`${issuer} names no authorization_endpoint, which people are sent to.`)
+    throw new ProviderMetadataError(
+      `${issuer} names no authorization_endpoint, which people are sent to. Write it into "provider".`,
+    )
   // Without keys, nobody could tell a real ID token from an invented one.
   if (scopes.includes('openid') && !jwks_uri)
-    throw new ProviderMetadataError(`${issuer} names no jwks_uri, which verifying ID tokens needs.`)
+    throw new ProviderMetadataError(
+      `${issuer} names no jwks_uri, which verifying ID tokens needs. Write it into "provider", or take "openid" out of the scopes.`,
+    )
+  const dpopKey = await dpopKeyFor(provider)
+  const client = await openidClient()
   const request: AuthorizationRequest = {
     issuer,
     redirectUri,
@@ -110,18 +113,25 @@ export async function authorizationUrl(
     state: client.randomState(),
     codeVerifier: client.randomPKCECodeVerifier(),
     ...(scopes.includes('openid') ? { nonce: client.randomNonce() } : {}),
-    ...(scopes.includes('openid') && maxAge !== undefined ? { maxAge } : {}),
+    ...(maxAge === undefined ? {} : { maxAge }),
+    ...(acrValues === undefined ? {} : { acrValues }),
+    ...(provider.profile.responseMode ? { responseMode: provider.profile.responseMode } : {}),
+    ...(dpopKey ? { dpopKey } : {}),
   }
-  const url = client.buildAuthorizationUrl(configuration, {
+  const url = await requestUrl(provider, {
     ...extra,
     ...(prompt === undefined ? {} : { prompt }),
     ...(loginHint === undefined ? {} : { login_hint: loginHint }),
+    ...(maxAge === undefined ? {} : { max_age: String(maxAge) }),
+    ...(acrValues === undefined ? {} : { acr_values: acrValues.join(' ') }),
     redirect_uri: redirectUri,
     ...(scopes.length > 0 ? { [scopeParam]: scopes.join(scopeDelimiter) } : {}),
     state: request.state,
-    code_challenge: await client.calculatePKCECodeChallenge(request.codeVerifier),
+    // RFC 7636 section 4.2. Through WebCrypto it would be a job for another thread.
+    code_challenge: createHash('sha256').update(request.codeVerifier).digest('base64url'),
     code_challenge_method: 'S256',
     ...(request.nonce ? { nonce: request.nonce } : {}),
+    ...(dpopKey ? { dpop_jkt: await thumbprintOf(dpopKey) } : {}),
   })
   return { url: withoutRepeatedParams(url), request }
 }
@@ -129,10 +139,11 @@ export async function authorizationUrl(
 /**
  * The second half: turns the answer into tokens.
  *
- * @param callback the callback's URL (whole, or path and query), or its query exactly as it was received
+ * @param callback the callback's URL (whole, or path and query), or its query or form exactly as it was received
  * @throws {StateInvalidError} when it does not answer this request: another state, issuer, or a parameter twice
  * @throws {AccessDeniedError} when the person refused; other refusals are a {@link ClientRejectedError},
  * {@link ProviderUnavailableError}, {@link ExchangeFailedError} or {@link AuthorizationFailedError}
+ * @throws {StepUpFailedError} when the person did not sign in by any of the `acrValues`
  * @throws {ProviderFailure} with `kind` telling whether trying again makes sense
  * @example
  * ```ts
@@ -171,35 +182,42 @@ export async function authorizationCodeGrant(
   if (typeof begun !== 'object' || begun === null) {
     throw new OptionError('request', 'must be the "request" that authorizationUrl() gave, or { code }.')
   }
-  const configuration = await provider.configuration()
-  const { issuer } = configuration.serverMetadata()
+  const { issuer } = await provider.metadata()
   const { redirectUri, query, expected } =
-    'code' in begun ? fromElsewhere(begun, issuer) : answered(begun, queryOf(callback), issuer)
+    'code' in begun ? fromElsewhere(begun, issuer) : answered(begun, await answerOf(provider, begun, callback), issuer)
   // The library takes the redirect URI from the URL, which loses a query and adds a slash; the form gets it as it was sent.
   const currentUrl = new URL(URL.canParse(redirectUri) ? redirectUri : issuer)
   currentUrl.search = query
-  const iss = currentUrl.searchParams.get('iss')
-  // The library knows the provider by one name only.
-  if (iss !== null && iss !== issuer && provider.isIssuer(iss)) currentUrl.searchParams.set('iss', issuer)
+  const [iss = '', ...more] = currentUrl.searchParams.getAll('iss')
+  // The library knows the provider by one name only. Two of them are left for it to refuse.
+  if (more.length === 0 && provider.isIssuer(iss)) currentUrl.searchParams.set('iss', issuer)
   const exchange: Exchange = { form: { redirect_uri: redirectUri } }
-  const { nonce, maxAge, codeVerifier, state } = expected
-  return requestTokens(
+  const { nonce, maxAge, acrValues, codeVerifier, state, dpopKey } = expected
+  const client = await openidClient()
+  const tokens = await requestTokens(
     provider,
-    () =>
+    (configuration) =>
       client
         .authorizationCodeGrant(configuration, currentUrl, {
           ...(state === undefined ? {} : { expectedState: state }),
           ...(codeVerifier === undefined ? {} : { pkceCodeVerifier: codeVerifier }),
           ...(nonce === undefined ? {} : { expectedNonce: nonce }),
-          ...(maxAge === undefined ? {} : { maxAge }),
+          ...(maxAge === undefined || nonce === undefined ? {} : { maxAge }),
           idTokenExpected: nonce !== undefined,
         })
         .catch((error: unknown) => {
-          throw refusalOf(error, exchange)
+          throw refusalOf(client, error, exchange)
         }),
     // Of a code from elsewhere nobody here knows whether it was asked for with `openid`.
-    { acceptIdToken: nonce !== undefined || 'code' in begun, exchange },
+    {
+      acceptIdToken: nonce !== undefined || 'code' in begun,
+      exchange,
+      dpopKey: await dpopKeyFor(provider, dpopKey),
+    },
   )
+  // Without an ID token nobody says how it was; then the API does that wanted to know.
+  if (nonce !== undefined && !isOfClass(tokens.claims?.acr, { acrValues })) throw new StepUpFailedError()
+  return tokens
 }
 
 // What is asked for is also checked, so it has to mean something.
@@ -212,7 +230,9 @@ function ageOf(value: string | undefined): number | undefined {
 interface Expected {
   readonly redirectUri: string
   readonly query: string
-  readonly expected: Partial<Pick<AuthorizationRequest, 'state' | 'codeVerifier' | 'nonce' | 'maxAge'>>
+  readonly expected: Partial<
+    Pick<AuthorizationRequest, 'state' | 'codeVerifier' | 'nonce' | 'maxAge' | 'acrValues' | 'dpopKey'>
+  >
 }
 
 function answered(request: AuthorizationRequest, query: string, issuer: string): Expected {
@@ -224,6 +244,15 @@ function answered(request: AuthorizationRequest, query: string, issuer: string):
   // RFC 9700 section 4.4: a code goes to nobody but the provider that was asked for it.
   if (request.issuer !== issuer) throw new OptionError('request', `was made for another provider than ${issuer}.`)
   return { redirectUri, query, expected: request }
+}
+
+async function answerOf(
+  provider: Provider,
+  { responseMode }: AuthorizationRequest,
+  callback: string | URL | URLSearchParams,
+): Promise<string> {
+  const query = queryOf(callback)
+  return isSigned(responseMode) ? (await openAnswer(provider, new URLSearchParams(query))).toString() : query
 }
 
 function fromElsewhere(obtained: ObtainedCode, issuer: string): Expected {
@@ -243,18 +272,15 @@ function queryOf(callback: string | URL | URLSearchParams): string {
   return /^(https?:|[/?])/i.test(text) ? (text.split(/\?(.*)/s)[1] ?? '') : text
 }
 
-/** What is refused before anything was sent: the callback answers another request, or says no. */
-function refusalOf(error: unknown, exchange: Exchange): unknown {
-  if (error instanceof client.AuthorizationResponseError) return authorizationError(error.error)
-  const refused = error instanceof client.ClientError && error.code === 'OAUTH_INVALID_RESPONSE'
-  return refused && exchange.sent === undefined ? new StateInvalidError() : error
+/** What is refused before anything was sent: the callback answers another request or in another way, or says no. */
+function refusalOf(library: typeof OpenIdClient, error: unknown, exchange: Exchange): unknown {
+  if (error instanceof library.AuthorizationResponseError) return authorizationError(error.error)
+  return error instanceof library.ClientError && exchange.sent === undefined ? new StateInvalidError() : error
 }
 
 // An authorization endpoint may come with a query of its own; RFC 6749 section 3.1 forbids sending a parameter twice.
 function withoutRepeatedParams(url: URL): string {
-  for (const name of new Set(url.searchParams.keys())) {
-    const last = url.searchParams.getAll(name).at(-1)
-    if (last !== undefined && url.searchParams.getAll(name).length > 1) url.searchParams.set(name, last)
-  }
+  // The last one counts: it is ours.
+  for (const [name, value] of [...url.searchParams]) url.searchParams.set(name, value)
   return url.href
 }

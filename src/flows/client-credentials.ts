@@ -1,6 +1,7 @@
 /** The client credentials grant. RFC 6749 section 4.4. */
-import * as client from 'openid-client'
+import { openidClient } from '../provider/libraries.js'
 import type { Provider } from '../provider/provider.js'
+import { dpopKeyFor } from './proven-exchange.js'
 import { type TokenParams, tokenForm } from './token-params.js'
 import { requestTokens, type TokenSet } from './token-set.js'
 
@@ -25,6 +26,7 @@ import { requestTokens, type TokenSet } from './token-set.js'
  */
 export async function clientCredentialsGrant(provider: Provider, options: TokenParams = {}): Promise<TokenSet> {
   const form = tokenForm(options)
-  const configuration = await provider.configuration()
-  return requestTokens(provider, () => client.clientCredentialsGrant(configuration, form))
+  const dpopKey = await dpopKeyFor(provider, options.dpopKey)
+  const client = await openidClient()
+  return requestTokens(provider, (configuration) => client.clientCredentialsGrant(configuration, form), { dpopKey })
 }

@@ -1,9 +1,11 @@
 /** The device authorization request: a code for a person to enter on another device. RFC 8628 sections 3.1 and 3.2. */
 import { inspect } from 'node:util'
-import * as client from 'openid-client'
+import type { DeviceAuthorizationResponse } from 'openid-client'
 import { OptionError, ProviderMetadataError } from '../errors.js'
 import { classify, ProviderFailure } from '../provider/failure.js'
-import { type Exchange, isSecureUrl, observeExchange } from '../provider/http.js'
+import { type Exchange, isSecureUrl } from '../provider/http.js'
+import { toNumber } from '../provider/json.js'
+import { openidClient } from '../provider/libraries.js'
 import type { Provider } from '../provider/provider.js'
 import { type TokenParams, tokenForm } from './token-params.js'
 
@@ -139,14 +141,16 @@ export class DeviceAuthorization {
  */
 export async function deviceAuthorization(provider: Provider, options: TokenParams = {}): Promise<DeviceAuthorization> {
   const form = tokenForm(options)
-  const configuration = await provider.configuration()
-  const { issuer, device_authorization_endpoint: endpoint } = configuration.serverMetadata()
+  const { issuer, device_authorization_endpoint: endpoint } = await provider.metadata()
   if (!endpoint) throw new ProviderMetadataError(`${issuer} names no device_authorization_endpoint.`)
   const exchange: Exchange = { what: 'device authorization request', normalize }
+  const client = await openidClient()
   const sentAt = provider.clock()
-  let answer: client.DeviceAuthorizationResponse
+  let answer: DeviceAuthorizationResponse
   try {
-    answer = await observeExchange(exchange, () => client.initiateDeviceAuthorization(configuration, form))
+    answer = await provider.exchange(exchange, (configuration) =>
+      client.initiateDeviceAuthorization(configuration, form),
+    )
   } catch (error) {
     throw classify(exchange, error)
   }
@@ -171,7 +175,7 @@ export async function deviceAuthorization(provider: Provider, options: TokenPara
 
 /** What providers write otherwise than RFC 8628 section 3.2 wants it; Google says `verification_url`. */
 function normalize({ interval, ...body }: Record<string, unknown>): Record<string, unknown> {
-  const seconds = Number(interval)
+  const seconds = toNumber(interval)
   return {
     ...body,
     ...(body.verification_uri === undefined ? { verification_uri: body.verification_url } : {}),

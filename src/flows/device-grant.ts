@@ -1,6 +1,5 @@
 /** Waits for a person who enters a code on another device. RFC 8628 sections 3.4 and 3.5. */
 import { setTimeout } from 'node:timers/promises'
-import * as client from 'openid-client'
 import {
   AccessDeniedError,
   DeviceCodeExpiredError,
@@ -8,10 +7,14 @@ import {
   OptionError,
   ProviderUnavailableError,
 } from '../errors.js'
+import type { DPoPKey } from '../provider/dpop.js'
 import { ProviderFailure } from '../provider/failure.js'
 import type { Exchange } from '../provider/http.js'
+import { toNumber } from '../provider/json.js'
+import { openidClient } from '../provider/libraries.js'
 import type { Provider } from '../provider/provider.js'
 import type { DeviceAuthorization } from './device-authorization.js'
+import { dpopKeyFor } from './proven-exchange.js'
 import { requestTokens, type TokenSet } from './token-set.js'
 
 const GRANT_TYPE = 'urn:ietf:params:oauth:grant-type:device_code'
@@ -39,6 +42,8 @@ export interface DeviceGrantOptions {
   readonly signal?: AbortSignal
   /** Called whenever the answer was "not yet". What it throws ends the waiting. */
   readonly onPoll?: (poll: DevicePoll) => void
+  /** The key to bind the tokens to. Default: a new one, with the provider's `dpop`. RFC 9449. */
+  readonly dpopKey?: DPoPKey | undefined
   /** How to wait, in milliseconds. Default: a timer. */
   readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<unknown>
 }
@@ -66,20 +71,22 @@ export interface DeviceGrantOptions {
 export async function deviceAuthorizationGrant(
   provider: Provider,
   authorization: DeviceAuthorization,
-  { signal, onPoll, sleep = timer }: DeviceGrantOptions = {},
+  { signal, onPoll, sleep = timer, dpopKey: kept }: DeviceGrantOptions = {},
 ): Promise<TokenSet> {
   const { expiresAt, clientId } = authorization
   if (clientId !== provider.clientId) throw new OptionError('authorization', 'was made for another client.')
   let interval = authorization.interval
   let backoff = 0
   let trouble: unknown
+  let dpopKey = kept
   for (let attempt = 1; ; attempt++) {
     await wait(Math.min((interval + backoff) * 1000, expiresAt - provider.clock()))
     if (provider.clock() >= expiresAt) throw new DeviceCodeExpiredError(trouble ? { cause: trouble } : {})
     const exchange: Exchange = signal ? { signal } : {}
     let status: DevicePoll['status']
     try {
-      return await poll(provider, authorization, exchange)
+      dpopKey = await dpopKeyFor(provider, dpopKey)
+      return await poll(provider, authorization, exchange, dpopKey)
     } catch (error) {
       checkSignal()
       status = statusOf(error)
@@ -106,14 +113,20 @@ export async function deviceAuthorizationGrant(
   }
 }
 
-async function poll(provider: Provider, authorization: DeviceAuthorization, exchange: Exchange): Promise<TokenSet> {
-  const configuration = await provider.configuration()
-  const { issuer } = configuration.serverMetadata()
+async function poll(
+  provider: Provider,
+  authorization: DeviceAuthorization,
+  exchange: Exchange,
+  dpopKey: DPoPKey | undefined,
+): Promise<TokenSet> {
+  const { issuer } = await provider.metadata()
   if (authorization.issuer !== issuer) throw new OptionError('authorization', 'was made for another provider.')
   const form = new URLSearchParams({ device_code: authorization.deviceCode })
-  return requestTokens(provider, () => client.genericGrantRequest(configuration, GRANT_TYPE, form), {
+  const client = await openidClient()
+  return requestTokens(provider, (configuration) => client.genericGrantRequest(configuration, GRANT_TYPE, form), {
     acceptIdToken: authorization.scopes.includes('openid'),
     exchange,
+    dpopKey,
   })
 }
 
@@ -140,7 +153,7 @@ function statusOf(error: unknown): DevicePoll['status'] {
 }
 
 function secondsIn(value: unknown): number {
-  const seconds = Number(value)
+  const seconds = toNumber(value)
   return seconds > 0 && seconds < Number.MAX_SAFE_INTEGER ? seconds : 0
 }
 

@@ -11,6 +11,6 @@ export function exchangeError(error: unknown): unknown {
   if (error.kind === 'client') return new ClientRejectedError({ cause: error })
   if (!error.temporary) return new ExchangeFailedError({ cause: error })
   const unavailable = new ProviderUnavailableError({ cause: error })
-  unavailable.headers = { 'retry-after': String(Math.max(1, Math.ceil(error.retryAfter ?? RETRY_AFTER))) }
+  unavailable.headers = { 'retry-after': String(Math.max(1, error.retryAfter ?? RETRY_AFTER)) }
   return unavailable
 }

@@ -1,9 +1,10 @@
 /** Whose tokens these are, and what was granted with them: what an authorization comes down to, wherever it was made. */
-import * as oidc from 'openid-client'
 import type { Claims } from '../credentials/record.js'
 import { ExchangeFailedError } from '../errors.js'
 import { sanitizedCause } from '../provider/failure.js'
+import { openidClient } from '../provider/libraries.js'
 import type { Provider } from '../provider/provider.js'
+import { dpopHandle } from './proven-exchange.js'
 import type { TokenSet } from './token-set.js'
 
 export interface Identity {
@@ -26,17 +27,20 @@ export async function identify(provider: Provider, scopes: readonly string[], to
   }
   const { identity } = provider.options
   if (!identity) return {}
+  const { dpopKey } = tokens
+  let found: Identity | null | undefined
   try {
-    const found = await identity({
+    found = await identity({
       accessToken: tokens.accessToken,
+      ...(dpopKey ? { dpopProof: (request) => provider.dpop.proof(dpopKey, request, tokens.accessToken) } : {}),
       fetch: provider.boundedFetch,
       issuer: provider.issuer,
     })
-    if (typeof found?.id !== 'string' || found.id === '') throw new TypeError('identity() gave no id')
-    return found
   } catch (cause) {
     throw new ExchangeFailedError({ cause: sanitizedCause(cause) })
   }
+  if (typeof found?.id === 'string' && found.id !== '') return found
+  throw new ExchangeFailedError({ cause: new TypeError('identity() gave no id') })
 }
 
 /** What was granted. A valid ID token is what `openid` is about, whether or not the answer lists it. */
@@ -52,16 +56,21 @@ async function userInfo(
   tokens: TokenSet,
   claims: Claims,
 ): Promise<Claims> {
-  const configuration = await provider.configuration()
-  if (claims.email !== undefined || !scopes.includes('email') || !configuration.serverMetadata().userinfo_endpoint)
-    return {}
+  if (claims.email !== undefined || !scopes.includes('email')) return {}
+  if (!(await provider.metadata()).userinfo_endpoint) return {}
+  const configuration = await provider.verifyingConfiguration()
+  const client = await openidClient()
   let info: Claims
   try {
-    info = await oidc.fetchUserInfo(configuration, tokens.accessToken, oidc.skipSubjectCheck)
+    info = await client.fetchUserInfo(configuration, tokens.accessToken, client.skipSubjectCheck, {
+      ...(tokens.dpopKey ? { DPoP: await dpopHandle(provider, configuration, tokens.dpopKey) } : {}),
+    })
   } catch {
     // Who it is, is known; an address for display is not worth a failed sign-in.
     return {}
   }
   if (info.sub !== claims.sub) throw new ExchangeFailedError()
-  return info
+  // Only an ID token is about a sign-in, and guards go by it; this answer is about the person.
+  const { acr: _, amr: __, auth_time: ___, nonce: ____, sid: _____, ...person } = info
+  return person
 }

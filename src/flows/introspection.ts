@@ -1,8 +1,10 @@
 /** What the provider knows about a token. RFC 7662. */
-import * as client from 'openid-client'
+import type { Configuration } from 'openid-client'
 import { ProviderMetadataError } from '../errors.js'
 import { classify, ProviderFailure } from '../provider/failure.js'
-import { type Exchange, observeExchange } from '../provider/http.js'
+import type { Exchange } from '../provider/http.js'
+import { toNumber } from '../provider/json.js'
+import { openidClient } from '../provider/libraries.js'
 import type { Provider } from '../provider/provider.js'
 import { readScopes } from '../provider/scopes.js'
 import { required } from './token-params.js'
@@ -46,26 +48,26 @@ export async function introspectToken(
   hint: 'refresh_token' | 'access_token' = 'access_token',
 ): Promise<TokenIntrospection> {
   required('token', token)
-  const configuration = await provider.configuration()
-  const { introspection_endpoint: endpoint, issuer } = configuration.serverMetadata()
+  const { introspection_endpoint: endpoint, issuer } = await provider.metadata()
   const { introspect } = provider.options
+  const exchange: Exchange = { what: 'token introspection' }
+  const client = await openidClient()
   const ask = endpoint
-    ? () => client.tokenIntrospection(configuration, token, { token_type_hint: hint })
+    ? (configuration: Configuration) => client.tokenIntrospection(configuration, token, { token_type_hint: hint })
     : hint === 'access_token' && introspect
-      ? () => introspect({ accessToken: token, fetch: provider.boundedFetch, issuer })
+      ? () => introspect({ accessToken: token, fetch: provider.observedFetch(exchange), issuer })
       : undefined
   if (!ask) throw new ProviderMetadataError(`${issuer} names no introspection_endpoint.`)
-  const exchange: Exchange = { what: 'token introspection' }
   let raw: Readonly<Record<string, unknown>>
   try {
-    raw = await observeExchange(exchange, ask)
+    raw = await provider.exchange(exchange, ask, { verifying: true })
   } catch (error) {
     throw classify(exchange, error)
   }
   if (typeof raw?.active !== 'boolean') throw new ProviderFailure('unusable', exchange, undefined)
   if (!raw.active) return { active: false, raw }
   const { scope, exp, client_id: clientId, sub: subject } = raw
-  const expiresAt = Number(exp ?? Number.NaN) * 1000
+  const expiresAt = toNumber(exp) * 1000
   return {
     active: true,
     ...(typeof scope === 'string' ? { scopes: readScopes(scope) } : {}),

@@ -1,10 +1,11 @@
 /** The JWT bearer grant: a signed statement in exchange for tokens, with nobody at a browser. RFC 7523 section 2.1. */
 import { randomUUID } from 'node:crypto'
-import { type JWTPayload, SignJWT } from 'jose'
-import * as client from 'openid-client'
+import type { JWTPayload } from 'jose'
 import { OptionError } from '../errors.js'
+import { jose, openidClient } from '../provider/libraries.js'
 import { CLOCK_TOLERANCE, type Provider } from '../provider/provider.js'
-import { type SigningKey, signerOf } from './signing-key.js'
+import { type SigningKey, signerOf } from '../provider/signing-key.js'
+import { dpopKeyFor } from './proven-exchange.js'
 import { required, type TokenParams, tokenForm } from './token-params.js'
 import { requestTokens, type TokenSet } from './token-set.js'
 
@@ -59,22 +60,16 @@ export type JwtBearerOptions = Omit<TokenParams, 'audience'> & (AssertionOptions
  * ```
  */
 export async function jwtBearerGrant(provider: Provider, options: JwtBearerOptions): Promise<TokenSet> {
-  const { scopes, resource, params } = options
-  const configuration = await provider.configuration()
   const assertion =
     'assertion' in options
       ? required('assertion', options.assertion)
-      : await sign(provider, options, configuration.serverMetadata().token_endpoint)
-  const form = tokenForm(
-    {
-      ...(scopes === undefined ? {} : { scopes }),
-      ...(resource === undefined ? {} : { resource }),
-      ...(params === undefined ? {} : { params }),
-    },
-    { assertion },
-  )
-  return requestTokens(provider, () => client.genericGrantRequest(configuration, GRANT_TYPE, form), {
-    acceptIdToken: scopes?.includes('openid') ?? false,
+      : await sign(provider, options, (await provider.metadata()).token_endpoint)
+  // The assertion's audience is no field of the form.
+  const form = tokenForm({ ...options, audience: [] }, { assertion })
+  const client = await openidClient()
+  return requestTokens(provider, (configuration) => client.genericGrantRequest(configuration, GRANT_TYPE, form), {
+    acceptIdToken: options.scopes?.includes('openid') ?? false,
+    dpopKey: await dpopKeyFor(provider, options.dpopKey),
   })
 }
 
@@ -102,5 +97,6 @@ async function sign(provider: Provider, options: AssertionOptions, endpoint = pr
     exp: iat + lifetime,
     jti: randomUUID(),
   }
+  const { SignJWT } = await jose()
   return new SignJWT(payload).setProtectedHeader({ alg: algorithm, typ: 'JWT', ...(kid ? { kid } : {}) }).sign(key)
 }

@@ -1,7 +1,7 @@
 /** Token revocation. RFC 7009. */
-import * as client from 'openid-client'
 import { ProviderFailure } from '../provider/failure.js'
-import { type Exchange, observeExchange } from '../provider/http.js'
+import type { Exchange } from '../provider/http.js'
+import { openidClient } from '../provider/libraries.js'
 import type { Provider } from '../provider/provider.js'
 import { refreshTokenGrant } from './refresh-token.js'
 
@@ -52,9 +52,11 @@ async function revokeByTheBook(
 ): Promise<RevocationOutcome> {
   const exchange: Exchange = {}
   try {
-    const configuration = await provider.configuration()
-    if (!configuration.serverMetadata().revocation_endpoint) return 'unsupported'
-    await observeExchange(exchange, () => client.tokenRevocation(configuration, token, { token_type_hint: hint }))
+    if (!(await provider.metadata()).revocation_endpoint) return 'unsupported'
+    const client = await openidClient()
+    await provider.exchange(exchange, (configuration) =>
+      client.tokenRevocation(configuration, token, { token_type_hint: hint }),
+    )
     return 'revoked'
   } catch {
     const known = exchange.body?.error

@@ -1,6 +1,7 @@
 /** The token exchange grant. RFC 8693. */
-import * as client from 'openid-client'
+import { openidClient } from '../provider/libraries.js'
 import type { Provider } from '../provider/provider.js'
+import { dpopKeyFor } from './proven-exchange.js'
 import { required, type TokenParams, tokenForm } from './token-params.js'
 import { requestTokens, type TokenSet } from './token-set.js'
 
@@ -60,8 +61,9 @@ export async function tokenExchangeGrant(provider: Provider, options: TokenExcha
       ? {}
       : { requested_token_type: required('requestedTokenType', requestedTokenType) }),
   })
-  const configuration = await provider.configuration()
-  return requestTokens(provider, () => client.genericGrantRequest(configuration, GRANT_TYPE, form), {
+  const client = await openidClient()
+  return requestTokens(provider, (configuration) => client.genericGrantRequest(configuration, GRANT_TYPE, form), {
     tokenTypes: ['bearer', 'n_a'],
+    dpopKey: await dpopKeyFor(provider, options.dpopKey),
   })
 }

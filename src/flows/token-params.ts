@@ -1,5 +1,6 @@
 /** What token requests have in common besides their grant. RFC 6749 section 3.3, RFC 8707, RFC 8693 section 2.1. */
 import { OptionError } from '../errors.js'
+import type { DPoPKey } from '../provider/dpop.js'
 import { parseScopes } from '../provider/scopes.js'
 
 /** What a token is asked for, and where it is to be used. */
@@ -9,6 +10,8 @@ export interface TokenParams {
   readonly resource?: string | readonly string[]
   /** Logical names of the APIs that the token is for. RFC 8693 section 2.1. */
   readonly audience?: string | readonly string[]
+  /** The key to bind the token to. Default: a new one, with the provider's `dpop`. RFC 9449. */
+  readonly dpopKey?: DPoPKey | undefined
   /** Further fields of the form. Those of the grant and of client authentication cannot be overridden. */
   readonly params?: Readonly<Record<string, string>>
 }

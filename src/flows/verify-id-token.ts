@@ -1,15 +1,8 @@
 /** ID tokens from elsewhere: a mobile app, a button of the provider's, another service. OpenID Connect Core section 3.1.3.7. */
-import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose'
-import { IdTokenInvalidError, type IdTokenProblem, OAuth2ClientError } from '../errors.js'
-import { isFromTenant, TENANT } from '../provider/issuers.js'
-import { keySetOf } from '../provider/key-set.js'
+import { IdTokenInvalidError } from '../errors.js'
+import { isRecent } from '../provider/authentication.js'
 import { CLOCK_TOLERANCE, type Provider } from '../provider/provider.js'
-import { isSubject, MAXIMUM_TOKEN_LENGTH } from './token-set.js'
-
-/** Signatures that only the provider can make. With others (`HS256`, `none`) everybody could, or who knows our secret. */
-const ASYMMETRIC = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
-/** OpenID Connect Core section 2: what is signed with unless something else was agreed. */
-const AGREED = ['RS256']
+import { PLAIN, verifyJwt } from './verify-jwt.js'
 
 /** The claims of an ID token that was verified. OpenID Connect Core section 2. */
 export interface IdTokenClaims {
@@ -65,97 +58,19 @@ export async function verifyIdToken(
   options: VerifyIdTokenOptions = {},
 ): Promise<IdTokenClaims> {
   const { audience = provider.clientId, nonce, maxAge, clockTolerance = CLOCK_TOLERANCE } = options
-  if (typeof idToken !== 'string') throw new IdTokenInvalidError('malformed')
-  // Before anything is decoded.
-  if (idToken.length > MAXIMUM_TOKEN_LENGTH) throw new IdTokenInvalidError('too_large')
-  const { validIssuer, issuerAliases: aliases = [] } = provider.options
-  const { issuer, id_token_signing_alg_values_supported: supported } = await provider.metadata()
-  const payload = decode(idToken)
-  const algorithms = ASYMMETRIC.filter((name) => (Array.isArray(supported) ? supported : AGREED).includes(name))
   const audiences = typeof audience === 'string' ? [audience] : [...audience]
-  const now = provider.clock()
-  const claims = await verify(provider, idToken, {
-    algorithms,
+  const claims = await verifyJwt(provider, idToken, {
     audience: audiences,
-    issuer: [tenantIssuer(issuer, payload), ...aliases],
-    requiredClaims: ['iss', 'sub', 'aud', 'exp', 'iat'],
-    currentDate: new Date(now),
+    required: ['iss', 'sub', 'aud', 'exp', 'iat'],
+    typ: PLAIN,
     clockTolerance,
+    invalid: (problem) => new IdTokenInvalidError(problem),
   })
-  const { iss = '', sub, aud, azp, iat, auth_time: authenticatedAt } = claims
-  const latest = now / 1000 + clockTolerance
-  // The template is the name of no tenant, and where there are several, the signature alone proves none of them.
-  const foreign = validIssuer && !isFromTenant(provider, keySetOf(provider).keys, claims, idToken)
-  if (iss.includes(TENANT) || (foreign && !aliases.includes(iss))) throw new IdTokenInvalidError('issuer')
-  if (!isSubject(sub)) throw new IdTokenInvalidError('subject')
+  const { aud, azp, auth_time: authenticatedAt } = claims
   // Another party of ours may have asked for it; of several audiences, one of ours has to be the one that did.
   const party = azp ?? (Array.isArray(aud) && aud.length > 1 ? undefined : audiences[0])
   if (!audiences.includes(party as string)) throw new IdTokenInvalidError('audience')
-  if (Number(iat) > latest) throw new IdTokenInvalidError('not_yet_valid')
   if (nonce !== undefined && claims.nonce !== nonce) throw new IdTokenInvalidError('nonce')
-  if (maxAge !== undefined) {
-    const elapsed = now / 1000 - (typeof authenticatedAt === 'number' ? authenticatedAt : Number.NEGATIVE_INFINITY)
-    if (!(elapsed <= maxAge + clockTolerance && elapsed >= -clockTolerance)) throw new IdTokenInvalidError('auth_time')
-  }
+  if (!isRecent(authenticatedAt, maxAge, provider.clock(), clockTolerance)) throw new IdTokenInvalidError('auth_time')
   return claims as IdTokenClaims
-}
-
-function decode(idToken: string): JWTPayload {
-  try {
-    const { typ } = decodeProtectedHeader(idToken)
-    // Other kinds of JWT that a provider signs must not pass for this one. RFC 8725 section 3.11.
-    if (typ !== undefined && !/^(application\/)?jwt$/i.test(typ)) throw new TypeError('typ')
-    return decodeJwt(idToken)
-  } catch {
-    throw new IdTokenInvalidError('malformed')
-  }
-}
-
-/** Microsoft's issuer has a place for the tenant; whether the one in the token is welcome is looked at afterwards. */
-function tenantIssuer(issuer: string, { tid }: JWTPayload): string {
-  return typeof tid === 'string' && /^[\da-f-]{36}$/i.test(tid) ? issuer.replace(TENANT, tid) : issuer
-}
-
-async function verify(provider: Provider, idToken: string, options: JWTVerifyOptions): Promise<JWTPayload> {
-  const keys = keySetOf(provider)
-  try {
-    return (await jwtVerify(idToken, (header, token) => keys.find(header, token), options)).payload
-  } catch (error) {
-    if (error instanceof errors.JWKSMultipleMatchingKeys) return verifyWithAny(error, idToken, options)
-    throw problemOf(error)
-  }
-}
-
-/** A token that does not name its key is checked with each that could be it. */
-async function verifyWithAny(
-  keys: errors.JWKSMultipleMatchingKeys,
-  idToken: string,
-  options: JWTVerifyOptions,
-): Promise<JWTPayload> {
-  for await (const key of keys) {
-    try {
-      return (await jwtVerify(idToken, key, options)).payload
-    } catch (error) {
-      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw problemOf(error)
-    }
-  }
-  throw new IdTokenInvalidError('signature')
-}
-
-/** The library's errors carry the claims; none of that goes along. */
-function problemOf(error: unknown): unknown {
-  if (error instanceof OAuth2ClientError) return error
-  return new IdTokenInvalidError(reasonOf(error))
-}
-
-function reasonOf(error: unknown): IdTokenProblem {
-  if (error instanceof errors.JWTExpired) return 'expired'
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    if (error.reason !== 'check_failed') return 'malformed'
-    return ({ iss: 'issuer', aud: 'audience', nbf: 'not_yet_valid' } as const)[error.claim] ?? 'malformed'
-  }
-  if (error instanceof errors.JWKSNoMatchingKey) return 'unknown_key'
-  if (error instanceof errors.JOSEAlgNotAllowed) return 'algorithm'
-  if (error instanceof errors.JWSInvalid || error instanceof errors.JWTInvalid) return 'malformed'
-  return 'signature'
 }

@@ -2,9 +2,10 @@
 import { createPrivateKey, type KeyObject, randomUUID, sign } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import { type JWTPayload, SignJWT } from 'jose'
+import type { JWTPayload } from 'jose'
 import type { AccessToken, TokenSource } from '../credentials/authorized-fetch.js'
 import { GoogleCredentialsError, OptionError } from '../errors.js'
+import { jose } from '../provider/libraries.js'
 import { parseScopes, readScopes, type ScopeInput } from '../provider/scopes.js'
 import { DEFAULT_UNIVERSE, GoogleCredentials, type GoogleCredentialsOptions } from './credentials.js'
 import { checkObject, checkTokenUri, type GoogleJson, parseGoogleJson, readServiceAccountKey } from './key-file.js'
@@ -162,9 +163,10 @@ export class ServiceAccountCredentials extends GoogleCredentials {
     }
   }
 
-  #jwt(claims: JWTPayload, now: number): Promise<string> {
+  async #jwt(claims: JWTPayload, now: number): Promise<string> {
     const { key, keyId } = this.#account
     const iat = Math.floor(now / 1000)
+    const { SignJWT } = await jose()
     return new SignJWT({ iat, exp: iat + LIFETIME, ...claims })
       .setProtectedHeader({ alg: 'RS256', typ: 'JWT', kid: keyId })
       .sign(key)

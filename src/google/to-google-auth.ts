@@ -176,7 +176,13 @@ function makeClass(base: Base) {
       }
     }
 
-    #headers({ token }: AccessToken, headers = new Headers()): Headers {
+    #headers({ token, tokenType = 'Bearer' }: AccessToken, headers = new Headers()): Headers {
+      if (tokenType.toLowerCase() === 'dpop') {
+        throw new OptionError(
+          'source',
+          `gives tokens of type ${tokenType}, which these API clients cannot send. Use fetch().`,
+        )
+      }
       headers.set('authorization', `Bearer ${token}`)
       if (this.#quotaProject && !headers.has('x-goog-user-project')) {
         headers.set('x-goog-user-project', this.#quotaProject)

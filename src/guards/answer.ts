@@ -1,5 +1,4 @@
 /** Turns an error into a response: the app's own, a small page for people, or JSON of Fastify's shape for programs. */
-import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
 import type { OAuth2ClientError } from '../errors.js'
@@ -34,6 +33,8 @@ export async function answerError(
   if (person && link) error.details = { ...error.details, authorizeUrl: link.href }
   if (client.options.onError && (await answeredByApp(client, request, reply, error))) return reply
   reply.code(error.statusCode)
+  // Fastify has loaded it by now. An import of this package need not.
+  const { STATUS_CODES } = process.getBuiltinModule('node:http')
   const reason = STATUS_CODES[error.statusCode] ?? 'Error'
   if (person) {
     return reply.headers({ ...PAGE_HEADERS, 'content-security-policy': pagePolicy(ways) }).send(
@@ -96,10 +97,15 @@ const TITLES: Readonly<Record<string, string>> = {
   FST_OAUTH2_AUTHORIZATION_LOOP: 'Signing in had no effect',
   FST_OAUTH2_CONFIRMATION_REQUIRED: 'Connect this account?',
   FST_OAUTH2_CREDENTIALS_REQUIRED: 'Authorization is required',
+  FST_OAUTH2_FORM_GONE: 'This form is not kept any more',
   FST_OAUTH2_INSUFFICIENT_SCOPE: 'More permissions are needed',
+  FST_OAUTH2_LOGOUT_STATE_INVALID: 'This sign-out cannot be completed',
   FST_OAUTH2_PROVIDER_UNAVAILABLE: 'The sign-in service is not answering',
   FST_OAUTH2_SCOPE_DECLINED: 'A permission is missing',
+  FST_OAUTH2_SIGNED_OUT: 'You were signed out',
   FST_OAUTH2_STATE_INVALID: 'This sign-in cannot be completed',
+  FST_OAUTH2_STEP_UP_FAILED: 'Signing in again was not enough',
+  FST_OAUTH2_STEP_UP_REQUIRED: 'Sign in again',
   FST_OAUTH2_STORE_UNAVAILABLE: 'Temporarily unavailable',
   FST_OAUTH2_TICKET_INVALID: 'This link has expired',
   FST_OAUTH2_USER_REQUIRED: 'Sign in first',

@@ -13,23 +13,34 @@ import {
   type OAuth2ClientError,
   ProviderUnavailableError,
   ScopeDeclinedError,
+  SignedOutError,
+  StepUpFailedError,
+  StepUpRequiredError,
   UserRequiredError,
 } from '../errors.js'
 import { publish } from '../events.js'
+import { joinRequirements, type SignInRequirements } from '../provider/authentication.js'
 import type { RequestOAuth2 } from '../request.js'
 import { rememberCause } from '../session/cause.js'
+import { isRepeated } from '../session/outcome-cookie.js'
 import { startFlow } from '../session/start-flow.js'
 import { answerError } from './answer.js'
-import { isNavigation, varyByNavigation } from './navigation.js'
+import { isFormNavigation, isNavigation, varyByNavigation } from './navigation.js'
+import { type ResumableForm, resumableForm } from './resume.js'
 
-/** Answers for an error that a guard, or the use of credentials behind it, ended with. */
+/**
+ * Answers for an error that a guard, or the use of credentials behind it, ended with.
+ *
+ * @param resume whether a form may be kept for its person, who is then sent to the provider as for a page
+ */
 export async function challenge(
   client: Client,
   request: FastifyRequest,
   reply: FastifyReply,
   error: OAuth2ClientError,
   oauth2: RequestOAuth2,
-  needed: readonly string[],
+  ofGuard: readonly string[],
+  resume = false,
 ): Promise<FastifyReply> {
   publish('guard-refused', () => ({
     client: client.name,
@@ -49,53 +60,102 @@ export async function challenge(
     const separator = client.options.loginPath.includes('?') ? '&' : '?'
     return reply.redirect(`${client.options.loginPath}${separator}${new URLSearchParams({ return_url: here })}`, 302)
   }
-  const askable = error instanceof CredentialsRequiredError || error instanceof InsufficientScopeError
-  if (!askable) return answerError(client, request, reply, error)
+  const more = error instanceof InsufficientScopeError || error instanceof StepUpRequiredError
+  if (!more && !(error instanceof CredentialsRequiredError)) return answerError(client, request, reply, error)
   const account = oauth2.current
   const granted = account?.tokens.scopes ?? []
   const { scopes } = client.options.provider
+  // An API that the handler called may need more than its guard.
+  const needed = scopes.union(ofGuard, (error.details?.missingScopes ?? []) as string[])
   const missing = scopes.missing(granted, needed)
+  const required = joinRequirements(oauth2.required, error instanceof StepUpRequiredError ? error : {})
+  const stepUp = error instanceof StepUpRequiredError
+  const details = stepUp ? required : error instanceof InsufficientScopeError ? { missingScopes: missing } : {}
   const named = oauth2.selected === undefined ? {} : { account: oauth2.selected }
-  const ask = async (returnUrl?: string) => oauth2.authorizeUrl(returnUrl, { scopes: needed, ...named })
-  if (person && request.method === 'GET') {
-    const stop = await reasonToStop(client, request, oauth2, error, needed, missing)
+  const ask = async (returnUrl?: string) => oauth2.authorizeUrl(returnUrl, { scopes: needed, ...required, ...named })
+  const form = resume ? resumableForm(client, request) : undefined
+  const navigates = (person && request.method === 'GET') || form !== undefined
+  // A program that follows every `authorizeUrl` is told too when that is of no use.
+  if (navigates || stepUp) {
+    const stop = await reasonToStop(client, request, oauth2, error, needed, missing, required)
     if (stop) {
-      stop.details = { missingScopes: missing }
-      rememberCause(client, request, reply)
-      return answerError(client, request, reply, stop, { href: await ask(here), text: 'Ask again' })
+      stop.details = stepUp
+        ? { ...required, ...(navigates ? {} : { authorizeUrl: await ask() }) }
+        : { missingScopes: missing }
+      if (navigates) rememberCause(client, request, reply)
+      return answerError(
+        client,
+        request,
+        reply,
+        stop,
+        { href: await ask(here), text: 'Ask again' },
+        person || navigates,
+      )
     }
+  }
+  if (navigates) {
     varyByNavigation(reply)
-    const grant = error instanceof InsufficientScopeError
     try {
-      return await startFlow(client, request, reply, {
-        intent: grant || oauth2.selected !== undefined ? 'grant' : 'sign-in',
-        needed,
-        granted,
-        returnUrl: here,
-        user: client.options.userKey ? oauth2.user : undefined,
-        identity: oauth2.selected ?? (grant && account?.identified ? account.id : undefined),
-        loginHint: account?.email,
-      })
+      const held = form && (await hold(client, request, form, oauth2.user))
+      if (!form || held)
+        return await startFlow(client, request, reply, {
+          // Where nobody is signed in, it says who somebody is, also where that is somebody in particular.
+          intent: more || (oauth2.selected !== undefined && oauth2.user !== undefined) ? 'grant' : 'sign-in',
+          needed,
+          granted,
+          returnUrl: here,
+          form: held,
+          user: client.options.userKey ? oauth2.user : undefined,
+          identity: oauth2.selected ?? (more && account?.identified ? account.id : undefined),
+          loginHint: account?.email,
+          required,
+        })
     } catch (failure) {
       if (!isClientError(failure)) throw failure
       rememberCause(client, request, reply)
-      return answerError(client, request, reply, failure, { href: await ask(here), text: 'Try again' })
+      return answerError(client, request, reply, failure, { href: await ask(here), text: 'Try again' }, true)
     }
   }
-  const own =
-    error instanceof InsufficientScopeError
-      ? new InsufficientScopeError()
-      : new CredentialsRequiredError({ cause: error })
-  own.headers = { 'www-authenticate': authenticate(error, needed) }
+  const own = ownError(error, required)
+  own.headers = { 'www-authenticate': authenticate(error, needed, required) }
   own.details = {
-    ...(error instanceof InsufficientScopeError ? { missingScopes: missing } : {}),
+    ...details,
     authorizeUrl: await ask(),
+    ...(resume && !isFormNavigation(request) ? { retry: 'after-authorization' } : {}),
   }
   return answerError(client, request, reply, own, { href: await ask(here), text: 'Continue' })
 }
 
-/** RFC 6750 section 3. The scopes are those of our own routes, which hold nothing that a header could not. */
-function authenticate(error: OAuth2ClientError, needed: readonly string[]): string {
+/** @returns what the form is called, or `undefined` where too many are kept: the person can still go back to it */
+async function hold(
+  client: Client,
+  request: FastifyRequest,
+  form: ResumableForm,
+  user: string | undefined,
+): Promise<string | undefined> {
+  const id = await client.heldForms.hold(request, { ...form, ...(user === undefined ? {} : { postedBy: user }) })
+  if (id === undefined) request.log.warn({ client: client.name }, 'a form was not kept: too many of them are')
+  return id
+}
+
+function ownError(error: OAuth2ClientError, required: SignInRequirements): OAuth2ClientError {
+  if (error instanceof StepUpRequiredError) return new StepUpRequiredError(required)
+  return error instanceof InsufficientScopeError
+    ? new InsufficientScopeError()
+    : new CredentialsRequiredError({ cause: error })
+}
+
+/** RFC 6750 section 3, RFC 9470 section 3. Scopes and classes were looked at: they hold nothing that a header could not. */
+function authenticate(
+  error: OAuth2ClientError,
+  needed: readonly string[],
+  { acrValues, maxAge }: SignInRequirements,
+): string {
+  if (error instanceof StepUpRequiredError) {
+    const classes = acrValues ? `, acr_values="${acrValues.join(' ')}"` : ''
+    const age = maxAge === undefined ? '' : `, max_age="${maxAge}"`
+    return `Bearer error="insufficient_user_authentication"${classes}${age}`
+  }
   return error instanceof InsufficientScopeError
     ? `Bearer error="insufficient_scope", scope="${needed.join(' ')}"`
     : 'Bearer'
@@ -109,6 +169,7 @@ async function reasonToStop(
   error: OAuth2ClientError,
   needed: readonly string[],
   missing: readonly string[],
+  required: SignInRequirements,
 ): Promise<OAuth2ClientError | undefined> {
   const { scopes } = client.options.provider
   const declined = oauth2.current?.declined ?? []
@@ -116,15 +177,19 @@ async function reasonToStop(
     return new ScopeDeclinedError()
   }
   const outcome = await client.outcome.read(request)
+  const stepUp = error instanceof StepUpRequiredError
+  // Of a step-up it is the API that says whether it had an effect; of everything else the guard did.
+  if (outcome && (stepUp ? !isRepeated(outcome, required) : outcome.seen)) return undefined
   const wanted = missing.length > 0 ? missing : needed
-  if (!outcome || !scopes.covers(outcome.scopes ?? wanted, wanted)) return undefined
-  // A sign-in keeps stored credentials that grant more than it brought. If those turn out to be dead only afterwards, the
-  // next sign-in replaces them: tokens from before the flow say nothing about what it had to offer.
+  if (!outcome || !(stepUp || scopes.covers(outcome.scopes ?? wanted, wanted))) return undefined
+  // A sign-in keeps stored credentials that grant more than it brought. Those may turn out to be dead only afterwards, or
+  // to lack what it was made for: tokens from before the flow say nothing about what it had to offer. The next flow
+  // replaces them.
   const { obtainedAt = outcome.endedAt } = oauth2.current?.tokens ?? {}
-  if (error instanceof CredentialsRequiredError && !outcome.code && obtainedAt < outcome.endedAt - FLOW_MS)
-    return undefined
+  if (!stepUp && !outcome.code && obtainedAt < outcome.endedAt - FLOW_MS) return undefined
   const Cause = ENDINGS.find((Ending) => new Ending().code === outcome.code)
-  return Cause ? new Cause() : new AuthorizationLoopError()
+  if (Cause) return new Cause()
+  return stepUp ? new StepUpFailedError() : new AuthorizationLoopError()
 }
 
 /** Milliseconds within which the tokens of a flow are stored. */
@@ -138,6 +203,8 @@ const ENDINGS = [
   ExchangeFailedError,
   NoRefreshTokenError,
   ProviderUnavailableError,
+  SignedOutError,
+  StepUpFailedError,
 ]
 
 export function isClientError(error: unknown): error is OAuth2ClientError {

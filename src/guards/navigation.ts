@@ -22,8 +22,16 @@ export function isPrefetch({ headers }: FastifyRequest): boolean {
 
 /** GET or HEAD of a document by a browser on a person's behalf. */
 export function isNavigation(request: FastifyRequest): boolean {
-  const { headers, method } = request
-  if (method !== 'GET' && method !== 'HEAD') return false
+  return (request.method === 'GET' || request.method === 'HEAD') && wantsDocument(request)
+}
+
+/** A form that a browser posts on a person's behalf, and whose answer it shows as a page. */
+export function isFormNavigation(request: FastifyRequest): boolean {
+  return request.method === 'POST' && wantsDocument(request)
+}
+
+function wantsDocument(request: FastifyRequest): boolean {
+  const { headers } = request
   if (headers.upgrade || headers['x-requested-with'] || headers['hx-request'] || headers['turbo-frame']) return false
   if (isPrefetch(request)) return false
   const mode = headers['sec-fetch-mode']

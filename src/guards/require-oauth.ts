@@ -1,33 +1,48 @@
 /** The guards: who may pass. What the others get is in `challenge.ts`. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
-import { InsufficientScopeError, OptionError, UserRequiredError } from '../errors.js'
-import { clientOf, kOwnRoute, requestState } from '../lookup.js'
+import { InsufficientScopeError, OptionError, StepUpRequiredError, UserRequiredError } from '../errors.js'
+import { clientOf, requestState } from '../lookup.js'
+import { isRequired, joinRequirements, parseRequirements, type SignInRequirements } from '../provider/authentication.js'
 import { parseScopes, type ScopeInput } from '../provider/scopes.js'
 import type { RequestOAuth2 } from '../request.js'
 import { challenge, isClientError } from './challenge.js'
+import { checkResumable, WHERE } from './resume.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: only this form fits http2 servers, custom loggers and typed routes alike
 type AnyRequest = FastifyRequest<any, any, any, any, any, any, any>
 // biome-ignore lint/suspicious/noExplicitAny: as above
 type AnyReply = FastifyReply<any, any, any, any, any, any, any>
 
-/** A hook for `onRequest`, `preValidation` or `preHandler` of any route, whatever the server and its types are. */
-export type Guard = (request: AnyRequest, reply: AnyReply) => Promise<unknown>
+/**
+ * A hook for `onRequest`, `preValidation` or `preHandler` of any route, whatever the server and its types are. Where Fastify
+ * hands it `done` and there is nothing to wait for, it calls that and returns nothing; else it returns a promise.
+ */
+export interface Guard {
+  (request: AnyRequest, reply: AnyReply): Promise<unknown>
+  (request: AnyRequest, reply: AnyReply, done: () => void): Promise<unknown> | undefined
+}
 
-export interface GuardOptions {
+/** What a guard asks for besides scopes. */
+export interface GuardOptions extends SignInRequirements {
   /** Name of the client. Default `'oauth2'`. */
   readonly client?: string
   /** The connected account that is used. Default: the first one. */
   readonly account?: string
+  /**
+   * Whether a form that is posted without credentials, or without a scope, is kept while its person is at the provider, and shown to
+   * them afterwards to be sent again. For `preValidation` and `preHandler`. Default `false`.
+   */
+  readonly resume?: boolean
 }
 
 /**
  * Lets a request pass when its user granted `scopes`, besides those of the options, and sees to it that the access token
- * works. Anybody else is asked for them, or told.
+ * works. Anybody else is asked for them, or told. With `maxAge` or `acrValues`, whoever signed in too long ago, or in another
+ * way, is asked to sign in again; this needs `openid` among the scopes of the options.
  *
  * @param scopes `'a b'` or `['a', 'b']`; default: only those of the options
- * @throws {OptionError} when made with something that is not a scope
+ * @throws {OptionError} when made with something that is not a scope, or an option that makes no sense
  * @example
  * ```ts
  * import Fastify from 'fastify'
@@ -38,27 +53,41 @@ export interface GuardOptions {
  *   const response = await request.oauth2.fetch('https://api.example.com/files')
  *   return response.json()
  * })
+ * app.post('/password', { onRequest: requireOAuth([], { maxAge: 300 }) }, async () => 'changed')
  * ```
  */
 export function requireOAuth(scopes?: ScopeInput, options: GuardOptions = {}): Guard {
   checkCalled(scopes, 'requireOAuth')
   const own = parseScopes(scopes, 'requireOAuth(scopes)')
-  const name = checkOptions(options, 'requireOAuth').client ?? 'oauth2'
-  // What a guard needs of a client never changes: it is put together once for each.
-  const compiled = new WeakMap<Client, readonly string[]>()
-  return async (request, reply) => {
+  const { client: name = 'oauth2', account, resume = false } = checkOptions(options, 'requireOAuth')
+  const required = parseRequirements(options, 'requireOAuth')
+  // What a guard wants of a client never changes: it is put together once for each.
+  const compiled = new WeakMap<Client, Demand>()
+  const made = guardOf((request, reply) => {
     const client = clientOf(request, name)
-    let needed = compiled.get(client)
-    if (!needed) {
+    let demand = compiled.get(client)
+    if (!demand) {
       client.declare(own)
       // Whether lasting access is granted shows in the refresh token, not in the scopes.
-      needed = client.options.provider.scopes
+      const needed = client.options.provider.scopes
         .union(client.options.scopes, own)
         .filter((scope) => scope !== 'offline_access')
-      compiled.set(client, needed)
+      demand = { needed, required, account, resume }
+      compiled.set(client, demand)
     }
-    return guard(client, request, reply, needed, options.account)
-  }
+    return passesAtOnce(client, request, reply, demand) ? undefined : guard(client, request, reply, demand)
+  })
+  if (resume) resuming.add(made)
+  return made
+}
+
+/** @param run returns a promise only where there is something to wait for */
+function guardOf(run: (request: FastifyRequest, reply: FastifyReply) => Promise<unknown> | undefined): Guard {
+  return ((request: FastifyRequest, reply: FastifyReply, done?: unknown) => {
+    // By hand, or as a hook that is handed something else, it is an async function.
+    if (typeof done !== 'function') return (async () => run(request, reply))()
+    return run(request, reply) ?? done()
+  }) as Guard
 }
 
 /**
@@ -75,36 +104,107 @@ export function requireOAuth(scopes?: ScopeInput, options: GuardOptions = {}): G
  */
 export function oauthAware(options: Pick<GuardOptions, 'client'> = {}): Guard {
   checkCalled(options, 'oauthAware')
+  const unknown = Object.keys(options).find((key) => key !== 'client')
+  if (unknown !== undefined) {
+    const problem = 'is not known: this one lets everybody pass. Write requireOAuth(scopes, options).'
+    throw new OptionError(`oauthAware({ ${unknown} })`, problem)
+  }
   const name = checkOptions(options, 'oauthAware').client ?? 'oauth2'
-  return (request, reply) => aware(clientOf(request, name), request, reply)
+  return guardOf((request, reply) => aware(clientOf(request, name), request, reply))
+}
+
+/** What a guard wants. */
+interface Demand {
+  readonly needed: readonly string[]
+  readonly required: SignInRequirements
+  readonly account: string | undefined
+  readonly resume: boolean
+}
+
+const resuming = new WeakSet<Guard>()
+
+/**
+ * @param onRequest of a route that is being declared
+ * @throws {OptionError} for a guard that is to keep forms where there are none yet
+ */
+export function checkHook(onRequest: unknown): void {
+  if (![onRequest].flat().some((hook) => resuming.has(hook as Guard))) return
+  throw new OptionError('requireOAuth({ resume })', `cannot work in onRequest. ${WHERE}`)
+}
+
+/** A form that was kept has come again, and is not needed any more, whatever becomes of this request. */
+async function arrived(client: Client, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  if (request.method !== 'POST') return
+  try {
+    await client.heldForms.arrived(request, reply, client.publicPrefix + request.originalUrl)
+  } catch (error) {
+    // It then goes when its time is over; whether this request may pass without a store is decided by what follows.
+    if (!isClientError(error)) throw error
+  }
+}
+
+/** Whether a request may pass, where that is known without asking anybody. For all others `guard` finds out. */
+function passesAtOnce(
+  client: Client,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { needed, required, account, resume }: Demand,
+): boolean {
+  if (resume) return false
+  const oauth2 = requestState(client, request, reply)
+  try {
+    if (oauth2.ownRoute || !oauth2.loadAtHand()) return false
+    if (isRequired(required)) oauth2.required = joinRequirements(oauth2.required, required)
+    oauth2.select(account)
+    if (!oauth2.isReady(needed, required) || client.outcome.isThere(request)) return false
+  } catch {
+    // It happens again where it can be answered.
+    return false
+  }
+  answerForHandler(client, request, reply, oauth2, needed)
+  return true
 }
 
 async function guard(
   client: Client,
   request: FastifyRequest,
   reply: FastifyReply,
-  needed: readonly string[],
-  account?: string,
+  { needed, required, account, resume }: Demand,
 ): Promise<unknown> {
   // A guard over everything also stands before the routes that people come through to get past it.
-  if (isOwnRoute(client, request)) return aware(client, request, reply)
+  if (requestState(client, request, reply).ownRoute) return aware(client, request, reply)
+  if (resume) {
+    checkResumable(client, request)
+    await arrived(client, request, reply)
+  }
   const oauth2 = requestState(client, request, reply)
+  if (isRequired(required)) oauth2.required = joinRequirements(oauth2.required, required)
   try {
     await oauth2.load({ recall: true })
     if (client.options.userKey && oauth2.user === undefined && !client.options.resolveUser)
       throw new UserRequiredError()
     oauth2.select(account)
-    await oauth2.ensureUsable()
-    const covered = () => client.options.provider.scopes.covers(oauth2.scopes, needed)
-    if (!covered() && (await oauth2.confirm())) await oauth2.ensureUsable()
-    if (!covered()) throw new InsufficientScopeError()
+    if (!oauth2.isReady(needed, required)) await makeReady(oauth2, needed, required)
   } catch (error) {
     if (!isClientError(error)) throw error
-    return answered(reply, challenge(client, request, reply, error, oauth2, needed))
+    return answered(reply, challenge(client, request, reply, error, oauth2, needed, resume))
   }
   answerForHandler(client, request, reply, oauth2, needed)
-  await client.outcome.settle(request, reply, client.options.provider.scopes, oauth2.scopes)
+  if (client.outcome.isThere(request))
+    await client.outcome.settle(request, reply, client.options.provider.scopes, oauth2.scopes)
   return undefined
+}
+
+/** @throws whatever the challenge is about */
+async function makeReady(
+  oauth2: RequestOAuth2,
+  needed: readonly string[],
+  required: SignInRequirements,
+): Promise<void> {
+  await oauth2.ensureUsable()
+  if (!(oauth2.covers(needed) && oauth2.meets(required)) && (await oauth2.confirm())) await oauth2.ensureUsable()
+  if (!oauth2.covers(needed)) throw new InsufficientScopeError()
+  if (!oauth2.meets(required)) throw new StepUpRequiredError(required)
 }
 
 async function aware(client: Client, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
@@ -119,11 +219,6 @@ async function aware(client: Client, request: FastifyRequest, reply: FastifyRepl
   if (oauth2.hasCredentials())
     await client.outcome.settle(request, reply, client.options.provider.scopes, oauth2.scopes)
   return undefined
-}
-
-function isOwnRoute(client: Client, { routeOptions: { config, url } }: FastifyRequest): boolean {
-  const own = (config as { [kOwnRoute]?: true } | undefined)?.[kOwnRoute] === true
-  return own || (!client.options.routes && (url === client.options.callbackPath || url === client.confirmPath))
 }
 
 /** Ends a hook that has sent an answer. Returned, always: a hook that sends and does not say so lets the handler run. */
@@ -176,12 +271,22 @@ function checkCalled(argument: unknown, guardName: string): void {
 
 function checkOptions<T extends GuardOptions>(options: T, guardName: string): T {
   for (const [name, value] of Object.entries(options)) {
-    if (name !== 'client' && name !== 'account') {
-      throw new OptionError(`${guardName}({ ${name} })`, 'is not known. Known are: client, account.')
+    if (name === 'acrValues' || name === 'maxAge') continue
+    const wanted = KNOWN.get(name)
+    if (!wanted) {
+      const known = [...KNOWN.keys(), 'acrValues', 'maxAge'].join(', ')
+      throw new OptionError(`${guardName}({ ${name} })`, `is not known. Known are: ${known}.`)
     }
-    if (value !== undefined && (typeof value !== 'string' || value === '')) {
-      throw new OptionError(`${guardName}({ ${name} })`, 'must be a non-empty string.')
+    if (value !== undefined && (typeof value !== wanted.type || value === '')) {
+      throw new OptionError(`${guardName}({ ${name} })`, `must be ${wanted.text}.`)
     }
   }
   return options
 }
+
+const NAME = { type: 'string', text: 'a non-empty string' }
+const KNOWN = new Map([
+  ['client', NAME],
+  ['account', NAME],
+  ['resume', { type: 'boolean', text: 'true or false' }],
+])

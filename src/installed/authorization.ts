@@ -46,6 +46,9 @@ export async function begin(
   redirectUri: string,
   options: AuthorizationOptions,
 ): Promise<{ url: string; request: AuthorizationRequest }> {
+  if (provider.profile.responseMode) {
+    throw new OptionError('responseMode', 'must be left out here: a program takes the answer from a URL, as it is.')
+  }
   const { scopes, params, prompt } = await wantedOf(provider, options)
   const { loginHint, authorizationParams } = options
   return authorizationUrl(provider, {

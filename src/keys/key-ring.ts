@@ -1,13 +1,22 @@
 /**
- * Seals what leaves the process: flow cookies, tickets, stored credentials. AES-256-GCM through `jose`'s flattened JWE,
- * because its compact form has no room for associated data, and without that one row could be copied onto another.
+ * Seals what leaves the process: flow cookies, tickets, stored credentials. A flattened JWE, because the compact form has no room
+ * for associated data, and without that one row could be copied onto another.
  */
 import { createHash, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
-import { FlattenedEncrypt, flattenedDecrypt } from 'jose'
 import { CredentialsUnreadableError, OptionError, type UnreadableReason } from '../errors.js'
+import { decrypt, encrypt } from './jwe.js'
 
 /** What a sealed value is for. Each purpose has a key of its own, so that no value can stand in for another kind. */
-export type Purpose = 'flow' | 'ticket' | 'outcome' | 'pending' | 'credentials' | 'revocation' | 'xsrf'
+export type Purpose =
+  | 'flow'
+  | 'ticket'
+  | 'outcome'
+  | 'logout'
+  | 'pending'
+  | 'form'
+  | 'credentials'
+  | 'revocation'
+  | 'xsrf'
 
 /** Why a sealed value could not be opened. */
 export class UnsealError extends Error {
@@ -26,6 +35,7 @@ const FORMAT = 'fastify-oauth2client/1'
 const MINIMUM_LENGTH = 32
 /** How values are sealed. A later way says so in the header, as `v`. */
 const VERSION = 1
+const SEALED = { alg: 'dir', enc: 'A256GCM' }
 const KEY_ID = /^[\w-]{8}$/
 
 interface RingKey {
@@ -63,20 +73,30 @@ export class KeyRing {
    */
   async seal(purpose: Purpose, context: readonly string[], plaintext: string, header = {}): Promise<string> {
     const key = this.#keys[0] as RingKey
-    const claims = { alg: 'dir', enc: 'A256GCM', kid: key.kid, ...header }
-    const jwe = await new FlattenedEncrypt(Buffer.from(plaintext))
-      .setProtectedHeader(purpose === 'credentials' ? withPlace(claims, purpose, context) : claims)
-      .setAdditionalAuthenticatedData(associatedData(purpose, context))
-      .encrypt(this.#key(key, purpose))
-    return `${jwe.protected}.${jwe.iv}.${jwe.ciphertext}.${jwe.tag}`
+    const claims = { ...SEALED, kid: key.kid, ...header }
+    const jwe = encrypt(
+      this.#key(key, purpose),
+      purpose === 'credentials' ? withPlace(claims, purpose, context) : claims,
+      associatedData(purpose, context),
+      plaintext,
+    )
+    return `${jwe.header}.${jwe.iv}.${jwe.ciphertext}.${jwe.tag}`
   }
 
-  /** @throws {UnsealError} */
-  async open(purpose: Purpose, context: readonly string[], sealed: string): Promise<string> {
-    const claims = readHeader(sealed)
+  /**
+   * @param claims what {@link readHeader} gave, for whoever has read it
+   * @throws {UnsealError}
+   */
+  async open(
+    purpose: Purpose,
+    context: readonly string[],
+    sealed: string,
+    claims = readHeader(sealed),
+  ): Promise<string> {
     const kid = isKeyId(claims?.kid) ? claims.kid : undefined
     if (typeof claims?.v === 'number' && claims.v > VERSION) throw new UnsealError('newer_version', kid)
-    if (!claims || kid === undefined) throw new UnsealError('damaged')
+    if (!claims || kid === undefined || claims.alg !== SEALED.alg || claims.enc !== SEALED.enc)
+      throw new UnsealError('damaged')
     const [header, iv, ciphertext, tag, ...rest] = sealed.split('.')
     if (!header || !iv || ciphertext === undefined || !tag || rest.length > 0) throw new UnsealError('damaged', kid)
     // Before the key is looked for: a key that comes back would not make this the right place.
@@ -86,13 +106,7 @@ export class KeyRing {
     const key = this.#keys.find((candidate) => candidate.kid === kid)
     if (!key) throw new UnsealError('unknown_key', kid)
     try {
-      const aad = Buffer.from(associatedData(purpose, context)).toString('base64url')
-      const { plaintext } = await flattenedDecrypt(
-        { protected: header, iv, ciphertext, tag, aad },
-        this.#key(key, purpose),
-        { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorithms: ['A256GCM'] },
-      )
-      return Buffer.from(plaintext).toString()
+      return decrypt(this.#key(key, purpose), { header, iv, ciphertext, tag }, associatedData(purpose, context))
     } catch {
       throw new UnsealError('damaged', kid)
     }
@@ -173,7 +187,6 @@ function checksum(claims: object): string {
 }
 
 // Length prefixes make the list unambiguous: ('ab', 'c') and ('a', 'bc') differ.
-function associatedData(purpose: Purpose, context: readonly string[]): Uint8Array {
-  const parts = [FORMAT, purpose, ...context].map((part) => `${Buffer.byteLength(part)}:${part}`)
-  return Buffer.from(parts.join(','))
+function associatedData(purpose: Purpose, context: readonly string[]): string {
+  return [FORMAT, purpose, ...context].map((part) => `${Buffer.byteLength(part)}:${part}`).join(',')
 }

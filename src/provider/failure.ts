@@ -21,14 +21,13 @@ export class ProviderFailure extends Error {
   /** Seconds. */
   readonly retryAfter: number | undefined
 
-  constructor(kind: FailureKind, exchange: Exchange, cause: unknown) {
+  /** @param problem what is wrong with the answer, in words of ours */
+  constructor(kind: FailureKind, exchange: Exchange, cause: unknown, problem = problemOf(exchange)) {
     const error = oauthError(exchange)
-    super(
-      `${exchange.what ?? 'token request'} failed: ${kind}${error ? `, ${error}` : ''}${exchange.status ? `, HTTP ${exchange.status}` : ''}`,
-      {
-        cause: sanitizedCause(cause),
-      },
-    )
+    const details = [kind, error, exchange.status && `HTTP ${exchange.status}`].filter(Boolean).join(', ')
+    super(`${exchange.what ?? 'token request'} failed: ${details}${problem ? `: ${problem}` : ''}`, {
+      cause: sanitizedCause(cause),
+    })
     this.name = 'ProviderFailure'
     this.kind = kind
     this.error = error
@@ -43,8 +42,12 @@ export class ProviderFailure extends Error {
 }
 
 /** Judges a failed exchange by what was really answered, not by how the protocol library names it. */
-export function classify(exchange: Exchange, cause: unknown): ProviderFailure {
-  return new ProviderFailure(kindOf(exchange), exchange, cause)
+export function classify(exchange: Exchange, cause: unknown, problem?: string): ProviderFailure {
+  return new ProviderFailure(kindOf(exchange), exchange, cause, problem)
+}
+
+function problemOf({ instead }: Exchange): string | undefined {
+  return instead && `the answer is ${instead}`
 }
 
 function kindOf(exchange: Exchange): FailureKind {
@@ -56,7 +59,9 @@ function kindOf(exchange: Exchange): FailureKind {
   if (status === 429) return 'rate_limited'
   // A server in trouble says anything; only a healthy one is believed when it calls a grant dead.
   if (status >= 500) return 'in_doubt'
-  if (error === undefined) return status === 200 ? 'unusable' : 'refused'
+  // Whatever calls itself a success may have had its effect, and a redirect comes from somebody else.
+  if (error === undefined) return status < 300 ? 'unusable' : 'refused'
+  if (status >= 300 && status < 400) return 'refused'
   if (error === 'invalid_grant' || error === 'bad_refresh_token' || error === 'bad_verification_code')
     return 'invalid_grant'
   if (error === 'slow_down' || error === 'temporarily_unavailable') return 'rate_limited'
@@ -67,8 +72,8 @@ function kindOf(exchange: Exchange): FailureKind {
 }
 
 function oauthError({ body, challenge }: Exchange): string | undefined {
-  const error = body?.error ?? challenge?.match(/\berror="?([a-z_]+)"?/)?.[1]
-  return typeof error === 'string' && /^[a-z_]{1,64}$/.test(error) ? error : undefined
+  const said = [body?.error, challenge?.match(/\berror\s*=\s*"?([a-z_]+)"?/i)?.[1]]
+  return said.find((error): error is string => typeof error === 'string' && /^[a-z_]{1,64}$/.test(error))
 }
 
 /**

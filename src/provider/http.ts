@@ -2,7 +2,6 @@
  * The only outbound HTTP to providers: one deadline and one size limit for every call, no redirects, and a note of what
  * the token endpoint said. Called by `openid-client` for us, and by presets that ask for an identity.
  */
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { CustomFetchOptions } from 'openid-client'
 
 /** The shape of the global `fetch`. */
@@ -18,12 +17,23 @@ export interface Exchange {
   readonly form?: Readonly<Record<string, string>> | undefined
   /** Ends the exchange before its deadline. */
   readonly signal?: AbortSignal | undefined
+  /** What proves with each request that we have the key which tokens are bound to. */
+  readonly proofs?: Proofs | undefined
   status?: number
   retryAfter?: number
   challenge?: string
   body?: Record<string, unknown>
+  /** What came in the place of a JSON object: in our words, because theirs may hold anything. */
+  instead?: string
   /** Whether the connection was made, so that the request may have had an effect. */
   sent?: boolean
+}
+
+/** Proofs of possession for the requests of one exchange. RFC 9449. */
+export interface Proofs {
+  sign(url: string): Promise<string>
+  /** Told of every answer, which may say what the next proof has to hold. */
+  note(url: string, headers: Headers): void
 }
 
 /** Answers of providers are small; anything larger is a mistake or an attack. Counted after decompression. */
@@ -31,19 +41,6 @@ const MAXIMUM_BYTES = 1024 * 1024
 
 /** Seconds. Nobody is told to come back later than that, whatever a provider says. */
 const LONGEST_WAIT = 3_600
-
-const exchanges = new AsyncLocalStorage<{ exchange: Exchange | undefined }>()
-
-/** Runs `use` so that `exchange` afterwards tells what the provider answered. */
-export async function observeExchange<T>(exchange: Exchange, use: () => Promise<T>): Promise<T> {
-  const current: { exchange: Exchange | undefined } = { exchange }
-  try {
-    return await exchanges.run(current, use)
-  } finally {
-    // A connection that was opened in here keeps what was current then for as long as it lives: not the tokens as well.
-    current.exchange = undefined
-  }
-}
 
 /** The same `fetch` for a server that reads JSON where RFC 6749 has form fields. */
 export function jsonRequests(fetch: Fetch): Fetch {
@@ -61,51 +58,108 @@ export class ResponseTooLargeError extends Error {
   }
 }
 
-/** A `fetch` for `openid-client` with our limits. `timeout` is in milliseconds and covers the body. */
+/**
+ * A `fetch` for `openid-client` with our limits.
+ *
+ * @param timeout milliseconds, which cover the body
+ * @param current the exchange that a request belongs to
+ */
 export function boundedFetch(
   fetch: Fetch,
   timeout: number,
+  current?: () => Exchange | undefined,
 ): (url: string, init: CustomFetchOptions) => Promise<Response> {
   return async (url, init) => {
-    // A key set may be fetched in the middle of an exchange; only the exchange itself is noted.
-    const exchange = init.method === 'POST' ? exchanges.getStore()?.exchange : undefined
-    const deadline = AbortSignal.timeout(timeout)
-    const signals = [deadline, init.signal, exchange?.signal].filter((one) => one !== undefined && one !== null)
-    const signal = AbortSignal.any(signals)
-    if (exchange?.form && init.body instanceof URLSearchParams) {
-      for (const [name, value] of Object.entries(exchange.form)) init.body.set(name, value)
-    }
-    if (exchange) exchange.sent = true
-    let response: Response
+    const deadline = startDeadline(timeout)
     try {
-      response = await fetch(url, { ...(init as RequestInit), redirect: 'manual', signal })
-    } catch (error) {
-      if (exchange && neverConnected(error)) exchange.sent = false
-      throw error
+      return await send(fetch, url, init, deadline.signal, current?.())
+    } finally {
+      deadline.end()
     }
-    let bytes = await readBounded(response)
-    if (exchange) {
-      exchange.status = response.status
-      const challenge = response.headers.get('www-authenticate')
-      if (challenge) exchange.challenge = challenge
-      const retryAfter = readRetryAfter(response.headers.get('retry-after'))
-      if (retryAfter !== undefined) exchange.retryAfter = retryAfter
-      const body = parseObject(bytes)
-      if (body) {
-        exchange.body = exchange.normalize ? exchange.normalize(body) : body
-        if (exchange.body !== body) bytes = Buffer.from(JSON.stringify(exchange.body))
-      }
-    }
-    const headers = new Headers(response.headers)
-    // The body is decoded and complete by now; these would describe something else.
-    headers.delete('content-encoding')
-    headers.delete('content-length')
-    const bodyless = response.status === 204 || response.status === 205 || response.status === 304
-    return new Response(bodyless ? null : (bytes as Uint8Array<ArrayBuffer>), { status: response.status, headers })
   }
 }
 
+/**
+ * A deadline that ends with its request. That of `AbortSignal.timeout` keeps what was sent until its time is over, and that may be a
+ * refresh token.
+ *
+ * @param timeout milliseconds
+ */
+export function startDeadline(timeout: number): { readonly signal: AbortSignal; end(): void } {
+  const controller = new AbortController()
+  const timer = setTimeout(() => controller.abort(new DOMException('No answer in time', 'TimeoutError')), timeout)
+  timer.unref()
+  return { signal: controller.signal, end: () => clearTimeout(timer) }
+}
+
+async function send(
+  fetch: Fetch,
+  url: string,
+  init: CustomFetchOptions,
+  deadline: AbortSignal,
+  observed: Exchange | undefined,
+): Promise<Response> {
+  // A key set may be fetched in the middle of an exchange; only the exchange itself is noted.
+  const exchange = init.method === 'POST' ? observed : undefined
+  const others = [init.signal, exchange?.signal].filter((one) => one !== undefined && one !== null)
+  const signal = others.length > 0 ? AbortSignal.any([deadline, ...others]) : deadline
+  if (exchange?.form && init.body instanceof URLSearchParams) {
+    for (const [name, value] of Object.entries(exchange.form)) init.body.set(name, value)
+  }
+  if (exchange?.proofs) init.headers = { ...init.headers, dpop: await exchange.proofs.sign(url) }
+  if (exchange) {
+    exchange.sent = true
+    // What is known afterwards is about this request, not about one that was made before it.
+    for (const note of ['status', 'retryAfter', 'challenge', 'body'] as const) delete exchange[note]
+  }
+  let response: Response
+  try {
+    response = await fetch(url, { ...(init as RequestInit), redirect: 'manual', signal })
+  } catch (error) {
+    if (exchange && neverConnected(error)) exchange.sent = false
+    throw error
+  }
+  let bytes: Uint8Array
+  try {
+    bytes = await readBounded(response)
+  } catch (error) {
+    // That an answer came is certain, and all that is to be known of it. One that broke off may still have been any other.
+    if (exchange && error instanceof ResponseTooLargeError) {
+      Object.assign(exchange, { status: response.status, instead: `more than ${MAXIMUM_BYTES} bytes` })
+    }
+    throw error
+  }
+  if (exchange) {
+    exchange.status = response.status
+    exchange.proofs?.note(url, response.headers)
+    const challenge = response.headers.get('www-authenticate')
+    if (challenge) exchange.challenge = challenge
+    const retryAfter = readRetryAfter(response.headers.get('retry-after'))
+    if (retryAfter !== undefined) exchange.retryAfter = retryAfter
+    const body = parseObject(bytes)
+    if (body) {
+      exchange.body = exchange.normalize ? exchange.normalize(body) : body
+      if (exchange.body !== body) bytes = Buffer.from(JSON.stringify(exchange.body))
+    } else {
+      exchange.instead = nameOf(bytes)
+    }
+  }
+  const headers = new Headers(response.headers)
+  // The body is decoded and complete by now; these would describe something else.
+  headers.delete('content-encoding')
+  headers.delete('content-length')
+  const bodyless = response.status === 204 || response.status === 205 || response.status === 304
+  return new Response(bodyless ? null : (bytes as Uint8Array<ArrayBuffer>), { status: response.status, headers })
+}
+
 async function readBounded(response: Response): Promise<Uint8Array> {
+  // An answer that says how long it is cannot be longer, unless it was packed.
+  const length = response.headers.get('content-length')
+  if (/^\d+$/.test(length ?? '') && Number(length) <= MAXIMUM_BYTES && !response.headers.has('content-encoding')) {
+    const bytes = new Uint8Array(await response.arrayBuffer())
+    if (bytes.byteLength > MAXIMUM_BYTES) throw new ResponseTooLargeError()
+    return bytes
+  }
   const chunks: Uint8Array[] = []
   let size = 0
   for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
@@ -134,6 +188,14 @@ function parseObject(bytes: Uint8Array): Record<string, unknown> | undefined {
   }
 }
 
+/** What bytes that are no JSON object look like. */
+function nameOf(bytes: Uint8Array): string {
+  const start = new TextDecoder().decode(bytes.subarray(0, 256)).trimStart()
+  if (start === '') return 'nothing'
+  if (start.startsWith('<')) return 'HTML or XML'
+  return /^[[{"\dtfn-]/.test(start) ? 'JSON that is broken, or no object' : 'no JSON'
+}
+
 // Only what fails before a byte of the request can have left counts: everything else may have reached the provider.
 const BEFORE_SENDING = new Set([
   'ECONNREFUSED',
@@ -142,6 +204,12 @@ const BEFORE_SENDING = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
   'UND_ERR_CONNECT_TIMEOUT',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'ERR_SSL_WRONG_VERSION_NUMBER',
 ])
 
 function neverConnected(error: unknown): boolean {

@@ -1,7 +1,9 @@
 /** One provider under several issuers: tenants, of which each signs as its own. Used by `provider.ts` and `flows/`. */
 import type { JWK } from 'jose'
-import * as client from 'openid-client'
+import type { ClientAuth, ClientMetadata, Configuration } from 'openid-client'
 import type { Claims } from '../credentials/record.js'
+import { toText } from './json.js'
+import { openidClient } from './libraries.js'
 import type { ProviderMetadata } from './preset.js'
 import type { Provider } from './provider.js'
 
@@ -15,12 +17,13 @@ const AUTHORITY = new URL('https://login.microsoftonline.com/common/v2.0')
  * A configuration whose ID tokens come from the issuer that the template makes with their own `tid`. Nothing is fetched:
  * the library is handed the metadata that was found.
  */
-export function forTenants(
+export async function forTenants(
   metadata: ProviderMetadata,
   clientId: string,
-  registration: Partial<client.ClientMetadata>,
-  authentication: client.ClientAuth,
-): Promise<client.Configuration> {
+  registration: Partial<ClientMetadata>,
+  authentication: ClientAuth,
+): Promise<Configuration> {
+  const client = await openidClient()
   return client.discovery(AUTHORITY, clientId, registration, authentication, {
     [client.customFetch]: async () => Response.json(metadata),
   })
@@ -46,7 +49,7 @@ export function isFromTenant(
   }
   const owners = keys
     .filter((key) => (kid === undefined || key.kid === kid) && typeof key.issuer === 'string')
-    .map(({ issuer }) => String(issuer).replace(TENANT, String(tid)))
+    .map(({ issuer }) => toText(issuer).replace(TENANT, toText(tid)))
   if (owners.length === 0) return true
   // One key may be listed for several; of a token that names none, any could be the one that signed.
   return kid === undefined ? owners.every((owner) => owner === iss) : owners.includes(iss)

@@ -3,8 +3,9 @@
  * access is asked for, how refresh tokens rotate. Pure data and pure functions; presets and users write these.
  */
 import type { Claims } from '../credentials/record.js'
+import type { ClientAuthentication } from './client-authentication.js'
+import type { DPoPProofRequest } from './dpop.js'
 import type { Fetch } from './http.js'
-import type { ClientAuthentication } from './provider.js'
 
 /** Authorization server metadata, in the names of RFC 8414 and OpenID Connect Discovery. */
 export interface ProviderMetadata {
@@ -17,6 +18,7 @@ export interface ProviderMetadata {
   readonly introspection_endpoint?: string
   readonly end_session_endpoint?: string
   readonly device_authorization_endpoint?: string
+  readonly pushed_authorization_request_endpoint?: string
   readonly scopes_supported?: readonly string[]
   readonly code_challenge_methods_supported?: readonly string[]
   readonly authorization_response_iss_parameter_supported?: boolean
@@ -58,6 +60,8 @@ export interface ProviderIdentity {
 /** What there is to know when a person is to be identified without an ID token. */
 export interface IdentityContext {
   readonly accessToken: string
+  /** What to send along in the header `DPoP` where the access token is bound to a key. RFC 9449. */
+  readonly dpopProof?: (request: DPoPProofRequest) => Promise<string>
   /** With the deadline and the size limit of every call to the provider. */
   readonly fetch: Fetch
   readonly issuer: string
@@ -104,7 +108,10 @@ export interface ProviderOptions extends ProviderMetadata {
   readonly offline?: { readonly params?: Readonly<Record<string, string>>; readonly scope?: string }
   /** Default: the strictest kind. A mistake in the other direction ends people's grants. */
   readonly refresh?: RotationProfile
-  /** How a client with a secret authenticates, unless the option says otherwise. Default `'client_secret_post'`. */
+  /**
+   * How a client with a secret authenticates, unless the option says otherwise. Default: `client_secret_post`, or
+   * `client_secret_basic` where the metadata lists only that one of the two.
+   */
   readonly clientAuthentication?: ClientAuthentication
   /** How requests to the token and revocation endpoints are written. Default: `'form'` (RFC 6749 section 4.1.3). */
   readonly requestBody?: 'form' | 'json'

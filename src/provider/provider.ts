@@ -1,30 +1,36 @@
 /** A provider as we use it: its metadata, found once, and our registration there. Entered from `flows/`. */
 import { inspect } from 'node:util'
-import * as client from 'openid-client'
+import type { ClientAuth, Configuration, CustomFetch, ServerMetadata } from 'openid-client'
 import { OptionError, ProviderMetadataError } from '../errors.js'
+import { type ClientAuthentication, clientAuthentication, isCertificate } from './client-authentication.js'
 import { discover } from './discovery.js'
-import { boundedFetch, type Fetch, isSecureUrl, jsonRequests } from './http.js'
+import { DPoP, type DPoPOption } from './dpop.js'
+import { boundedFetch, type Exchange, type Fetch, isSecureUrl, jsonRequests } from './http.js'
 import { forTenants, TENANT } from './issuers.js'
+import { openidClient } from './libraries.js'
+import { Lines } from './lines.js'
 import type { ProviderMetadata, ProviderOptions, RotationProfile } from './preset.js'
+import { checkKeyAuthentication, Profile, type ProfileOptions } from './profile.js'
+import { checkProvider, ENDPOINTS, staticMetadata } from './provider-options.js'
 import { ScopeSet } from './scopes.js'
 
-/** How we prove who we are at the token endpoint. RFC 6749 section 2.3, RFC 7523, RFC 8705. */
-export type ClientAuthentication =
-  | 'client_secret_post'
-  | 'client_secret_basic'
-  | 'client_secret_basic_raw'
-  | 'private_key_jwt'
-  | 'tls_client_auth'
-  | 'none'
-  | client.ClientAuth
-
 /** What it takes to talk to a provider. */
-export interface ProviderConfig {
+export interface ProviderConfig extends ProfileOptions {
   readonly provider: ProviderOptions
   readonly clientId: string
   readonly clientSecret?: string | undefined
-  /** Default: what the provider asks for, else `client_secret_post`, with a secret; `none` without. */
+  /**
+   * Default, with a secret: what the provider's options say; `client_secret_basic` where its metadata lists that and not
+   * `client_secret_post`; else `client_secret_post`. Without: `private_key_jwt` with a `clientKey`, else `none`.
+   */
   readonly clientAuthentication?: ClientAuthentication | undefined
+  /** Whether tokens are bound to a key that is made for each authorization, and what it signs with. RFC 9449. Default `false`. */
+  readonly dpop?: DPoPOption | undefined
+  /**
+   * Whether tokens are bound to the certificate that `fetch` presents: then the provider's endpoints for clients with
+   * certificates are used, whatever `clientAuthentication` is. RFC 8705 sections 3 and 5. Default `false`.
+   */
+  readonly certificateBoundTokens?: boolean | undefined
   /** Outbound HTTP. Default: the global `fetch`. */
   readonly fetch?: Fetch | undefined
   /** One deadline for every call, in ms. Default 10,000. */
@@ -32,17 +38,6 @@ export interface ProviderConfig {
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly clock?: (() => number) | undefined
 }
-
-const ENDPOINTS = [
-  'authorization_endpoint',
-  'token_endpoint',
-  'jwks_uri',
-  'userinfo_endpoint',
-  'revocation_endpoint',
-  'introspection_endpoint',
-  'end_session_endpoint',
-  'device_authorization_endpoint',
-] as const
 
 /** Seconds that a provider's clock and ours may differ. */
 export const CLOCK_TOLERANCE = 60
@@ -66,8 +61,19 @@ export class Provider {
   readonly timeout: number
   readonly clock: () => number
   readonly scopes: ScopeSet
-  readonly #authentication: client.ClientAuth
-  #configuration: Promise<client.Configuration> | undefined
+  /** How authorization requests and their answers are protected. */
+  readonly profile: Profile
+  /** Keys and proofs for tokens that are bound to them. */
+  readonly dpop: DPoP
+  /** Whether what we send to the provider is sent over connections with a client certificate. */
+  readonly #mutualTls: boolean
+  readonly #authentication: ClientAuth
+  #configuration: Promise<Configuration> | undefined
+  #isKnown = false
+  #verifying: Promise<Configuration> | undefined
+  #metadata: ProviderMetadata | undefined
+  readonly #lines = new Lines(async (current) => this.#configurationOf(await this.metadata(), current))
+  readonly #verifyingLines = new Lines((current) => this.#verifyAnswers(current))
 
   /** @throws {OptionError} when the options can never work */
   constructor(config: ProviderConfig) {
@@ -88,20 +94,11 @@ export class Provider {
     this.scopes = new ScopeSet(config.provider.scopes)
     // Resolved at each call, so that a global fetch that was replaced later (instrumentation, tests) is the one used.
     this.fetch = config.fetch ?? ((input, init) => globalThis.fetch(input, init))
-    this.#authentication = clientAuthentication(config)
-    checkNames(config.provider)
-    checkRefresh(config.provider.refresh)
-    checkEndpoint('provider.issuer', config.provider.issuer)
-    for (const name of ENDPOINTS) {
-      const value = config.provider[name]
-      if (value !== undefined) checkEndpoint(`provider.${name}`, value)
-    }
-    if (!this.options.authorization_endpoint !== !this.options.token_endpoint) {
-      throw new OptionError(
-        'provider',
-        'needs both authorization_endpoint and token_endpoint, or neither for discovery.',
-      )
-    }
+    this.profile = new Profile(config, this.clock)
+    this.dpop = new DPoP(config.dpop, this.clock)
+    this.#mutualTls = config.certificateBoundTokens === true || isCertificate(config.clientAuthentication)
+    this.#authentication = clientAuthentication(config, this.profile)
+    checkProvider(config.provider)
   }
 
   get issuer(): string {
@@ -129,16 +126,63 @@ export class Provider {
    * @throws {ProviderUnavailableError} when the provider cannot be reached
    * @throws {ProviderMetadataError} when its metadata can never work
    */
-  configuration(): Promise<client.Configuration> {
-    this.#configuration ??= this.#configure().catch((error: unknown) => {
-      this.#configuration = undefined
-      throw error
-    })
+  configuration(): Promise<Configuration> {
+    this.#configuration ??= this.#configure().then(
+      (configuration) => {
+        this.#isKnown = true
+        return configuration
+      },
+      (error: unknown) => {
+        this.#configuration = undefined
+        throw error
+      },
+    )
     return this.#configuration
   }
 
+  /**
+   * The same for answers that may be JWTs themselves (userinfo, introspection): the library verifies their signatures. Those of
+   * ID tokens are verified by us, with keys that are fetched anew as soon as a token names one that is not known.
+   */
+  verifyingConfiguration(): Promise<Configuration> {
+    this.#verifying ??= this.#verifyAnswers().catch((error: unknown) => {
+      this.#verifying = undefined
+      throw error
+    })
+    return this.#verifying
+  }
+
+  async #verifyAnswers(current?: () => Exchange | undefined): Promise<Configuration> {
+    const metadata = await this.metadata()
+    const configuration = await this.#configurationOf(metadata, current)
+    if (metadata.jwks_uri) (await openidClient()).enableNonRepudiationChecks(configuration)
+    return configuration
+  }
+
+  /** Whether its metadata was had before: asking for it then takes no request. */
+  get isKnown(): boolean {
+    return this.#isKnown
+  }
+
+  /** Its metadata, the same object each time. */
   async metadata(): Promise<ProviderMetadata> {
-    return (await this.configuration()).serverMetadata() as ProviderMetadata
+    const configuration = await this.configuration()
+    // The library copies all of it for whoever asks.
+    this.#metadata ??= Object.freeze(configuration.serverMetadata() as ProviderMetadata)
+    return this.#metadata
+  }
+
+  /**
+   * Runs `use`, whose requests are one exchange, so that `exchange` afterwards tells what the provider answered.
+   *
+   * @param options.verifying whether the answer may be a JWT: see {@link verifyingConfiguration}
+   */
+  async exchange<T>(
+    exchange: Exchange,
+    use: (configuration: Configuration) => Promise<T>,
+    { verifying = false } = {},
+  ): Promise<T> {
+    return (verifying ? this.#verifyingLines : this.#lines).lend(exchange, use)
   }
 
   /** What loggers get: without the client's secret. */
@@ -152,141 +196,57 @@ export class Provider {
 
   /** A `fetch` with our limits, for one-off requests such as a preset's `identity`. */
   get boundedFetch(): Fetch {
-    const fetch = boundedFetch(this.fetch, this.timeout)
+    return this.observedFetch()
+  }
+
+  /** The same for a request that belongs to an exchange. */
+  observedFetch(exchange?: Exchange): Fetch {
+    const fetch = boundedFetch(this.fetch, this.timeout, () => exchange)
     return (input, init) => fetch(String(input), { method: 'GET', ...init } as never)
   }
 
-  async #configure(): Promise<client.Configuration> {
+  async #configure(): Promise<Configuration> {
     const written = staticMetadata(this.options)
     const metadata = written.token_endpoint ? written : await discover(this, written)
-    for (const name of ENDPOINTS) {
-      const value = metadata[name]
-      if (typeof value === 'string' && !(URL.canParse(value) && isSecureUrl(new URL(value)))) {
+    // RFC 8705 section 5: the same endpoints under the names where certificates are asked for.
+    const aliases = Object.entries(metadata.mtls_endpoint_aliases ?? {})
+    for (const [name, value] of [...ENDPOINTS.map((name) => [name, metadata[name]] as const), ...aliases]) {
+      const url: unknown = value ?? metadata.issuer
+      if (!(typeof url === 'string' && URL.canParse(url) && isSecureUrl(new URL(url)))) {
         throw new ProviderMetadataError(`${name} of ${metadata.issuer} is not an HTTPS URL.`)
       }
     }
     if (typeof metadata.token_endpoint !== 'string') {
-      throw new ProviderMetadataError(`${metadata.issuer} names no token_endpoint, which every grant needs.`)
+      throw new ProviderMetadataError(
+        `${metadata.issuer} names no token_endpoint, which every grant needs. Write it into "provider".`,
+      )
     }
     const methods = metadata.code_challenge_methods_supported
     if (Array.isArray(methods) && methods.length > 0 && !methods.includes('S256')) {
       throw new ProviderMetadataError(`${metadata.issuer} offers PKCE, but not with S256.`)
     }
+    const { key } = this.profile
+    if (key && this.#authentication === key.authenticate) checkKeyAuthentication(key, metadata)
+    return this.#configurationOf(metadata)
+  }
+
+  async #configurationOf(metadata: ProviderMetadata, current?: () => Exchange | undefined): Promise<Configuration> {
+    const client = await openidClient()
     const registration = {
       ...(this.clientSecret === undefined ? {} : { client_secret: this.clientSecret }),
       [client.clockTolerance]: CLOCK_TOLERANCE,
+      ...(this.#mutualTls ? { use_mtls_endpoint_aliases: true } : {}),
     }
     const configuration = metadata.issuer.includes(TENANT)
       ? await forTenants(metadata, this.clientId, registration, this.#authentication)
-      : new client.Configuration(metadata as client.ServerMetadata, this.clientId, registration, this.#authentication)
+      : new client.Configuration(metadata as ServerMetadata, this.clientId, registration, this.#authentication)
     // The last before the wire: what an exchange puts into its form is written as JSON too.
     const fetch = this.options.requestBody === 'json' ? jsonRequests(this.fetch) : this.fetch
-    configuration[client.customFetch] = boundedFetch(fetch, this.timeout) as client.CustomFetch
+    configuration[client.customFetch] = boundedFetch(fetch, this.timeout, current) as CustomFetch
     // The deadline is in boundedFetch: the library's takes seconds, and fails where they are no whole milliseconds.
     configuration.timeout = 0
-    // The token endpoint's TLS vouches for an ID token only as far as TLS ends where we think it does.
-    if (metadata.jwks_uri) client.enableNonRepudiationChecks(configuration)
     // Plain HTTP was refused above for every endpoint that is not on this machine.
     client.allowInsecureRequests(configuration)
     return configuration
-  }
-}
-
-function staticMetadata(options: ProviderOptions): ProviderMetadata {
-  const metadata = Object.entries(options).filter(([name]) => !OWN.includes(name))
-  return Object.fromEntries(metadata) as unknown as ProviderMetadata
-}
-
-/** Members of a provider that are ours; all others are metadata, which RFC 8414 spells in lower case. */
-const OWN = [
-  'scopes',
-  'apiOrigins',
-  'defaultScopes',
-  'identityScopes',
-  'scopeParam',
-  'scopeDelimiter',
-  'authorizationParams',
-  'incrementalParams',
-  'offline',
-  'refresh',
-  'clientAuthentication',
-  'requestBody',
-  'validIssuer',
-  'identity',
-  'issuerAliases',
-  'introspect',
-  'tokenClaims',
-  'normalizeTokenResponse',
-  'errors',
-  'revoke',
-]
-
-function checkNames(provider: ProviderOptions): void {
-  for (const name of Object.keys(provider)) {
-    if (OWN.includes(name) || /^[a-z\d_]+$/.test(name)) continue
-    const spelled = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
-    const known = (ENDPOINTS as readonly string[]).includes(spelled)
-    const all = `is not known. Known are metadata as RFC 8414 spells them, and: ${OWN.join(', ')}.`
-    throw new OptionError(`provider.${name}`, known ? `is called "${spelled}".` : all)
-  }
-}
-
-function checkRefresh({ rotation = 'strict', grace = 0 }: Partial<RotationProfile> = {}): void {
-  if (!ROTATIONS.includes(rotation)) {
-    throw new OptionError('provider.refresh.rotation', `must be one of ${ROTATIONS.map((r) => `"${r}"`).join(', ')}.`)
-  }
-  if (!(Number.isFinite(grace) && grace >= 0)) {
-    throw new OptionError('provider.refresh.grace', 'must be a number of seconds.')
-  }
-}
-
-const ROTATIONS: readonly RotationProfile['rotation'][] = ['none', 'rotating', 'strict']
-
-function checkEndpoint(option: string, value: unknown): void {
-  if (typeof value !== 'string' || !URL.canParse(value)) {
-    throw new OptionError(option, 'must be an absolute URL, such as "https://login.example.com".')
-  }
-  const url = new URL(value)
-  if (!isSecureUrl(url)) {
-    throw new OptionError(option, `must use https (http only on localhost): ${url.origin}`)
-  }
-}
-
-function clientAuthentication({
-  provider,
-  clientId,
-  clientSecret,
-  clientAuthentication: chosen,
-}: ProviderConfig): client.ClientAuth {
-  const method = chosen ?? (clientSecret ? (provider.clientAuthentication ?? 'client_secret_post') : 'none')
-  if (typeof method === 'function') return method
-  const secret = () => {
-    if (!clientSecret) throw new OptionError('clientSecret', `is required for clientAuthentication "${method}".`)
-    return clientSecret
-  }
-  switch (method) {
-    case 'client_secret_post':
-      return client.ClientSecretPost(secret())
-    case 'client_secret_basic':
-      return client.ClientSecretBasic(secret())
-    case 'client_secret_basic_raw': {
-      // Many servers do not decode what RFC 6749 section 2.3.1 makes clients encode.
-      const value = `Basic ${Buffer.from(`${clientId}:${secret()}`).toString('base64')}`
-      return (_as, _client, _body, headers) => headers.set('authorization', value)
-    }
-    case 'tls_client_auth':
-      return client.TlsClientAuth()
-    case 'none':
-      return client.None()
-    case 'private_key_jwt':
-      throw new OptionError(
-        'clientAuthentication',
-        '"private_key_jwt" needs a key: pass PrivateKeyJwt(key) of openid-client instead of the name.',
-      )
-    default:
-      throw new OptionError(
-        'clientAuthentication',
-        'must be client_secret_post, client_secret_basic, client_secret_basic_raw, private_key_jwt, tls_client_auth or none.',
-      )
   }
 }

@@ -18,7 +18,9 @@ function normalOrigin(origin: unknown): string {
   const url = URL.canParse(text.replace('//*.', '//')) ? new URL(text.replace('//*.', '//')) : undefined
   const bare = url?.pathname === '/' && !url.search && !url.hash && !url.username && !url.hostname.includes('*')
   if (typeof origin !== 'string' || !url || !bare || !isSecureUrl(url)) {
-    throw new OptionError('allowedOrigins', `holds something that is not an https origin: ${text.slice(0, 80)}`)
+    // What people paste may carry a password.
+    const shown = text.replace(/\/\/.*@/, '//…@').slice(0, 80)
+    throw new OptionError('allowedOrigins', `holds something that is not an https origin: ${shown}`)
   }
   return wildcard ? url.origin.replace('//', '//*.') : url.origin
 }

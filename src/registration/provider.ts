@@ -3,6 +3,7 @@ import { OptionError } from '../errors.js'
 import { type ClientSecrets, loadClientSecrets } from '../flows/client-secrets.js'
 import type { ProviderOptions } from '../provider/preset.js'
 import { google, isGoogleEndpoint } from '../provider/presets/google.js'
+import type { ProfileOptions } from '../provider/profile.js'
 import { Provider } from '../provider/provider.js'
 import { milliseconds } from './checks.js'
 import type { RegistrationOptions } from './registration.js'
@@ -10,7 +11,16 @@ import type { RegistrationOptions } from './registration.js'
 /** Options that say who we are. */
 export type ClientOptions = Pick<
   RegistrationOptions,
-  'provider' | 'clientId' | 'clientSecret' | 'clientSecretsFile' | 'clientAuthentication' | 'fetch' | 'clock'
+  | 'provider'
+  | 'clientId'
+  | 'clientSecret'
+  | 'clientSecretsFile'
+  | 'clientAuthentication'
+  | keyof ProfileOptions
+  | 'dpop'
+  | 'certificateBoundTokens'
+  | 'fetch'
+  | 'clock'
 >
 
 /**
@@ -36,6 +46,12 @@ export function resolveProvider(
     clientId,
     clientSecret,
     clientAuthentication: raw.clientAuthentication,
+    clientKey: raw.clientKey,
+    pushedAuthorizationRequests: raw.pushedAuthorizationRequests,
+    signedRequestObjects: raw.signedRequestObjects,
+    responseMode: raw.responseMode,
+    dpop: raw.dpop,
+    certificateBoundTokens: raw.certificateBoundTokens,
     fetch: raw.fetch,
     timeout: milliseconds('timeout', timeout),
     clock: raw.clock,

@@ -7,9 +7,12 @@ import { OptionError } from '../errors.js'
 import type { CredentialsChanged } from '../events.js'
 import type { ClientSecrets } from '../flows/client-secrets.js'
 import type { KeyRing } from '../keys/key-ring.js'
+import type { ClientAuthentication } from '../provider/client-authentication.js'
+import type { DPoPOption } from '../provider/dpop.js'
 import type { Fetch } from '../provider/http.js'
 import type { ProviderOptions } from '../provider/preset.js'
-import type { ClientAuthentication, Provider } from '../provider/provider.js'
+import type { ProfileOptions } from '../provider/profile.js'
+import type { Provider } from '../provider/provider.js'
 import type { CredentialStore } from '../storage/storage.js'
 import { type Kind, numberOf } from './checks.js'
 import { resolveKeys } from './keys.js'
@@ -17,7 +20,7 @@ import { resolveOrigins } from './origins.js'
 import { resolveProvider } from './provider.js'
 
 /** Options that say who we are and where credentials are kept. `…Expiry` and `…Age` are seconds, `timeout` is milliseconds. */
-export interface RegistrationOptions {
+export interface RegistrationOptions extends ProfileOptions {
   /** Tells several registrations apart: part of every key in the store. Default `'oauth2'`. */
   readonly name?: string
   /** A preset, `{ issuer }` for discovery, or endpoints. Default: from the client secrets file. */
@@ -26,8 +29,22 @@ export interface RegistrationOptions {
   readonly clientSecret?: string
   /** Path of a `client_secrets.json`. `clientId` and `clientSecret` win over what it says. */
   readonly clientSecretsFile?: string
-  /** RFC 6749 section 2.3. Default with a secret: what the preset says, else `client_secret_post`; `none` without. */
+  /**
+   * RFC 6749 section 2.3. Default with a secret: what the preset says; else `client_secret_basic` where the metadata lists that
+   * and not `client_secret_post`, which it is otherwise. With `clientKey` alone `private_key_jwt`; else `none`.
+   */
   readonly clientAuthentication?: ClientAuthentication
+  /**
+   * Whether tokens are bound to a key of our own, kept with the credentials, so that a stolen token is of no use: `true`, or the
+   * algorithm of the keys. Where the provider answers with a token that is not bound, that is an error. RFC 9449. Default `false`.
+   */
+  readonly dpop?: DPoPOption
+  /**
+   * Whether tokens are bound to the TLS certificate that `fetch` presents, which the provider calls
+   * `tls_client_certificate_bound_access_tokens`. RFC 8705 section 3. Default `false`; the provider's endpoints for clients
+   * with certificates are used with `clientAuthentication` `tls_client_auth` and `self_signed_tls_client_auth` too.
+   */
+  readonly certificateBoundTokens?: boolean
   /** A credential store, or `'session'` where there are sessions. */
   readonly storage?: 'session' | CredentialStore
   /** The first key seals, all of them open. Required for shared stores. Default: derived from the client secret. */
@@ -65,6 +82,12 @@ export const REGISTRATION_OPTIONS: Readonly<Record<keyof RegistrationOptions, Ki
   clientSecret: 'string',
   clientSecretsFile: 'string',
   clientAuthentication: 'any',
+  clientKey: 'any',
+  pushedAuthorizationRequests: 'boolean',
+  signedRequestObjects: 'boolean',
+  responseMode: 'any',
+  dpop: 'any',
+  certificateBoundTokens: 'boolean',
   storage: 'any',
   encryptionKeys: 'any',
   allowedOrigins: 'any',

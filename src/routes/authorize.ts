@@ -11,6 +11,7 @@ import { answerError } from '../guards/answer.js'
 import { challenge, isClientError } from '../guards/challenge.js'
 import { isPrefetch } from '../guards/navigation.js'
 import { requestState } from '../lookup.js'
+import { isRequired } from '../provider/authentication.js'
 import type { RequestOAuth2 } from '../request.js'
 import { startFlow } from '../session/start-flow.js'
 import { openTicket, type Ticket } from '../session/ticket.js'
@@ -46,9 +47,13 @@ async function begin(client: Client, request: FastifyRequest, reply: FastifyRepl
   const named = another ? undefined : ticket.account
   oauth2.select(named)
   const account = another ? undefined : oauth2.current
+  const required = { acrValues: ticket.acrValues, maxAge: ticket.maxAge }
   // Asking for more than signing in takes adds to somebody's grant, and so does everything where the app knows its user.
-  const more = !options.provider.scopes.covers(options.scopes, needed) || options.userKey !== undefined
-  const grant = named !== undefined || (account !== undefined && more && oauth2.hasCredentials())
+  // Whoever is to sign in again is to be the same person. Where nobody is signed in, it is about who that is.
+  const more =
+    !options.provider.scopes.covers(options.scopes, needed) || options.userKey !== undefined || isRequired(required)
+  const somebody = named !== undefined && oauth2.user !== undefined
+  const grant = somebody || (account !== undefined && more && oauth2.hasCredentials())
   return startFlow(client, request, reply, {
     intent: grant ? 'grant' : 'sign-in',
     needed,
@@ -58,6 +63,7 @@ async function begin(client: Client, request: FastifyRequest, reply: FastifyRepl
     // Somebody who was asked for by name is who has to come back, also when nothing is stored of them.
     identity: named ?? (grant && account?.identified ? account.id : undefined),
     another,
+    required,
     prompt: ticket.prompt,
     loginHint: ticket.loginHint ?? account?.email,
   })

@@ -1,6 +1,7 @@
 /**
- * `GET /oauth2callback`: the provider's answer. State first: until the flow that it answers is found, unexpired and bound to
- * this browser, nothing in the request is believed, stored or shown. RFC 6749 section 4.1.2, RFC 9207, RFC 9700.
+ * `GET /oauth2callback`, and `POST` where answers come in forms: the provider's answer. State first: until the flow that it
+ * answers is found, unexpired and bound to this browser, nothing in the request is believed, stored or shown. RFC 6749
+ * section 4.1.2, RFC 9207, RFC 9700.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
@@ -9,48 +10,44 @@ import { AccountMismatchError, StateInvalidError } from '../errors.js'
 import { authorizationError } from '../flows/authorization-error.js'
 import { answerError, type Way } from '../guards/answer.js'
 import { isClientError } from '../guards/challenge.js'
+import { acceptsHtml } from '../guards/navigation.js'
 import type { Provider } from '../provider/provider.js'
 import { rememberCause } from '../session/cause.js'
-import { hashState, type PendingFlow, same } from '../session/flow-cookie.js'
+import { hashState, type PendingFlow, requirementsOf, same } from '../session/flow-cookie.js'
 import { appData, readBinding } from '../session/session.js'
-import { startFlow } from '../session/start-flow.js'
+import { type StartFlow, startFlow } from '../session/start-flow.js'
 import { sealTicket } from '../session/ticket.js'
-import { conclude, concludedAt } from './conclude.js'
+import { type Answer, checkShape, forwardAnswer, readAnswer, stateOf } from './answer.js'
+import { clearFlow, conclude, concludedAt } from './conclude.js'
 import { accountForDisplay, askToConfirm, type Unconfirmed } from './confirm.js'
 import { ConfirmationNeeded, type Connected, connectAccount, type Linked } from './connect.js'
 import { exchangeCode } from './exchange.js'
 import { ReconsentNeeded } from './reconsent.js'
 
-/** Answers of other response types and modes, which nobody asked for. RFC 9700 section 4.6. */
-const FOREIGN = ['response', 'id_token', 'access_token', 'token_type', 'token']
-/** Parameters that must not come twice. RFC 6749 section 3.1. */
-const SINGLE = ['state', 'code', 'iss', 'error', 'error_description', 'error_uri', 'session_state']
-
 export async function callback(client: Client, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
-  const url = request.raw.url ?? ''
-  const query = url.includes('?') ? url.slice(url.indexOf('?') + 1) : ''
-  const params = new URLSearchParams(query)
+  const posted = request.method === 'POST'
   let pending: { name: string; flow: PendingFlow } | undefined
   try {
-    pending = await findFlow(client, request, params)
-    if (!pending) return await reopened(client, request, reply, params)
-    const { flow } = pending
-    checkAnswer(flow, params, client.options.provider, await client.options.provider.metadata())
-    return await finish(client, request, reply, pending, params, query)
+    if (posted) return await forwardAnswer(client, request, reply)
+    const answer = await readAnswer(client, request)
+    if ('hash' in answer) return await reopened(client, request, reply, answer.hash)
+    const state = stateOf(answer.params)
+    pending = await findFlow(client, request, state)
+    if (!pending) return await reopened(client, request, reply, hashState(state))
+    checkAnswer(pending.flow, answer, client.options.provider, await client.options.provider.metadata())
+    return await finish(client, request, reply, pending, answer)
   } catch (error) {
     if (!isClientError(error)) throw error
     // What began elsewhere does not become ours by starting again, and of what is no flow nobody knows.
     rememberCause(client, request, reply, pending ? pending.flow.crossSite === true : true)
-    return answerError(client, request, reply, error, await startAgain(client, pending?.flow))
+    const person = posted ? acceptsHtml(request.headers.accept) : undefined
+    return answerError(client, request, reply, error, await startAgain(client, pending?.flow), person)
   }
 }
 
 /** @throws {StateInvalidError} for a state that this browser's session did not send out */
-async function findFlow(client: Client, request: FastifyRequest, params: URLSearchParams) {
-  const states = params.getAll('state')
-  const [state] = states
-  if (!state || states.length > 1 || state.length > 512) throw new StateInvalidError()
+async function findFlow(client: Client, request: FastifyRequest, state: string) {
   const pending = await client.flowCookies.find(request, client.id, state)
   if (!pending) return undefined
   const binding = readBinding(request)
@@ -72,9 +69,9 @@ async function reopened(
   client: Client,
   request: FastifyRequest,
   reply: FastifyReply,
-  params: URLSearchParams,
+  hash: string,
 ): Promise<FastifyReply> {
-  const hash = hashState(params.get('state') as string)
+  client.answers.clear(request, reply, hash)
   const led = concludedAt(client, request, hash)
   if (led !== undefined) return reply.redirect(led, 303)
   const waiting = client.options.userKey && (await client.pendingLinks.find(request, hash))
@@ -96,12 +93,12 @@ async function reopened(
  */
 function checkAnswer(
   flow: PendingFlow,
-  params: URLSearchParams,
+  answer: Answer,
   provider: Provider,
   metadata: { readonly issuer: string; readonly authorization_response_iss_parameter_supported?: boolean },
 ): void {
-  if (SINGLE.some((name) => params.getAll(name).length > 1)) throw new StateInvalidError()
-  if (FOREIGN.some((name) => params.has(name))) throw new StateInvalidError()
+  checkShape(answer, flow)
+  const { params } = answer
   const issuer = params.get('iss')
   if (flow.issuer !== metadata.issuer) throw new StateInvalidError()
   const known = issuer === flow.issuer || (issuer !== null && provider.isIssuer(issuer))
@@ -116,14 +113,16 @@ async function finish(
   request: FastifyRequest,
   reply: FastifyReply,
   { name, flow }: { name: string; flow: PendingFlow },
-  params: URLSearchParams,
-  query: string,
+  { params, query }: Answer,
 ): Promise<FastifyReply> {
   const hash = hashState(flow.state)
   const before = appData(request)
   let authorized: Connected['authorized'] | undefined
   try {
     const error = params.get('error')
+    if (error !== null && flow.silent && NEEDS_PERSON.has(error)) {
+      return await goOn(client, request, reply, name, flow, { interactive: true })
+    }
     if (error !== null) throw authorizationError(error)
     const run = await client.completions.run(hash, client.options.provider.timeout, () =>
       complete(client, request, flow, hash, query, (connected) => {
@@ -137,30 +136,41 @@ async function finish(
       return await conclude(client, request, reply, { flow, hash, completion, authorized, before, flowCookie: name })
     }
     client.pendingLinks.carry(request, reply, completion.pending)
-    client.flowCookies.clear(reply, name)
+    clearFlow(client, request, reply, name, hash)
     return await askToConfirm(client, request, reply, hash, completion.account)
   } catch (error) {
-    if (error instanceof ReconsentNeeded) {
-      client.flowCookies.clear(reply, name)
-      const { intent, needed, scopes, returnUrl, user, identity, another = false, crossSite = false } = flow
-      return startFlow(client, request, reply, {
-        intent,
-        needed,
-        granted: scopes,
-        returnUrl,
-        user,
-        identity,
-        another,
-        reconsent: true,
-        crossSite,
-      })
-    }
+    if (error instanceof ReconsentNeeded) return goOn(client, request, reply, name, flow, { reconsent: true })
     // These leave the code unused or the flow to somebody else; after anything else it is spent.
     if (isClientError(error) && KEEPS_FLOW.has(error.code)) throw error
-    client.flowCookies.clear(reply, name)
-    if (isClientError(error)) await client.outcome.save(reply, { scopes: flow.scopes, code: error.code })
+    clearFlow(client, request, reply, name, hash)
+    if (isClientError(error)) {
+      await client.outcome.save(reply, { scopes: flow.scopes, code: error.code, stepUp: flow.stepUp })
+    }
     throw error
   }
+}
+
+/** What a provider says that would have had to ask somebody. OpenID Connect Core section 3.1.2.6. */
+const NEEDS_PERSON = new Set([
+  'login_required',
+  'interaction_required',
+  'consent_required',
+  'account_selection_required',
+])
+
+/** Asks once more for the same, in another way. */
+function goOn(
+  client: Client,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  name: string,
+  flow: PendingFlow,
+  how: Pick<StartFlow, 'interactive' | 'reconsent'>,
+): Promise<FastifyReply> {
+  const { intent, needed, scopes: granted, returnUrl, form, user, identity, another = false, crossSite = false } = flow
+  clearFlow(client, request, reply, name, hashState(flow.state))
+  const same = { intent, needed, granted, returnUrl, form, user, identity, another, crossSite }
+  return startFlow(client, request, reply, { ...same, required: requirementsOf(flow), ...how })
 }
 
 const KEEPS_FLOW = new Set(['FST_OAUTH2_STATE_INVALID', 'FST_OAUTH2_STORE_UNAVAILABLE'])
@@ -179,7 +189,7 @@ async function complete(
     onConnected(authorized)
     return completion
   } catch (error) {
-    const { intent, needed, scopes, returnUrl, user, identity, another } = flow
+    const { intent, needed, scopes, returnUrl, form, user, identity, another, stepUp, startedAt } = flow
     if (!(error instanceof ConfirmationNeeded) || user === undefined) throw error
     const pending = await client.pendingLinks.hold(hash, {
       account,
@@ -189,8 +199,11 @@ async function complete(
         scopes,
         returnUrl,
         user,
+        startedAt,
+        ...(form === undefined ? {} : { form }),
         ...(identity === undefined ? {} : { identity }),
         ...(another ? { another } : {}),
+        ...(stepUp ? { stepUp } : {}),
       },
       // Not that of the flow: another tab may have put this one in its place.
       binding: readBinding(request) as string,
@@ -203,7 +216,7 @@ async function startAgain(client: Client, flow: PendingFlow | undefined): Promis
   const query = new URLSearchParams()
   if (flow) {
     const { keys, clock } = client.options
-    query.set('ticket', await sealTicket(keys, client.id, { scopes: flow.needed }, clock()))
+    query.set('ticket', await sealTicket(keys, client.id, { scopes: flow.needed, ...requirementsOf(flow) }, clock()))
     query.set('return_url', flow.returnUrl)
   }
   return { href: query.size > 0 ? `${client.authorizePath}?${query}` : client.authorizePath, text: 'Start again' }

@@ -51,8 +51,15 @@ export function askToConfirm(
     _csrf,
   }
   return answerError(client, request, reply, error, [
-    { href: confirmUrl, text: 'Connect this account', fields: { _csrf } },
-    { href: confirmUrl, text: 'Do not connect it', fields: { _csrf, refuse: 'true' } },
+    { href: confirmUrl, text: 'Connect this account', fields: [['_csrf', _csrf]] },
+    {
+      href: confirmUrl,
+      text: 'Do not connect it',
+      fields: [
+        ['_csrf', _csrf],
+        ['refuse', 'true'],
+      ],
+    },
   ])
 }
 
@@ -109,7 +116,9 @@ async function connect(
       const { flow, account, binding } = found
       // Consent was asked for again, where that had to be, before the question whose account it is.
       connected = await connectAccount(client, request, { ...flow, binding, reconsented: true }, account)
-      return { ...connected.completion, flow: { scopes: flow.scopes, returnUrl: flow.returnUrl } }
+      const { scopes, returnUrl, form, stepUp } = flow
+      const rest = { ...(form === undefined ? {} : { form }), ...(stepUp ? { stepUp } : {}) }
+      return { ...connected.completion, flow: { scopes, returnUrl, ...rest } }
     },
   )
   if (!run) throw unavailable(5)
@@ -120,7 +129,7 @@ async function connect(
 }
 
 interface Confirmed extends Linked {
-  readonly flow: Pick<PendingLink['flow'], 'scopes' | 'returnUrl'>
+  readonly flow: Pick<PendingLink['flow'], 'scopes' | 'returnUrl' | 'form' | 'stepUp'>
 }
 
 /**

@@ -52,6 +52,7 @@ async function accountFrom(client: Client, flow: PendingFlow, tokens: TokenSet):
       obtainedAt: clock(),
       ...(tokens.expiresAt === undefined ? {} : { expiresAt: tokens.expiresAt }),
       ...(tokens.refreshToken === undefined ? {} : { refreshToken: tokens.refreshToken }),
+      ...(tokens.dpopKey === undefined ? {} : { dpopKey: tokens.dpopKey }),
       scopes,
     },
     requested: flow.scopes,

@@ -2,11 +2,16 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest, RouteShorthandOptions } from 'fastify'
 import type { Client } from '../client.js'
 import { kOwnRoute } from '../lookup.js'
+import { isPosted } from '../provider/profile.js'
+import { ANSWER_LIMIT } from './answer.js'
 
 type Handler = (client: Client, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
 
 /** Bytes. Our forms hold a token and a path. */
 const FORM_LIMIT = 16_384
+/** Bytes. A little more than the longest token. */
+const LOGOUT_TOKEN_LIMIT = 20_480
+const FORM = 'application/x-www-form-urlencoded'
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 /** Route options that are kept whatever else is set. */
@@ -22,8 +27,8 @@ function quiet(options: RouteShorthandOptions): RouteShorthandOptions {
 }
 
 /**
- * Options for a route of your own that calls `handleCallback` or `handleAuthorize`: no HEAD route, which would use up a code,
- * and no query in the log, which holds codes.
+ * Options for a route of your own that calls `handleCallback`, `handleAuthorize`, `handleConfirm` or `handleResume`: no HEAD
+ * route, which would use up a code, and no query in the log, which holds codes.
  */
 export const callbackRouteOptions: Readonly<RouteShorthandOptions> = Object.freeze(quiet({}))
 
@@ -33,40 +38,69 @@ export const registerRoutes: FastifyPluginAsync<{
   readonly callback: Handler
   readonly confirm: Handler
   readonly logout: Handler
-}> = async (fastify, { client, authorize, callback, confirm, logout }) => {
+  readonly resume: Handler
+  readonly loggedOut: Handler
+  readonly backchannelLogout: Handler
+}> = async (fastify, { client, authorize, callback, confirm, resume, logout, loggedOut, backchannelLogout }) => {
   const { options } = client
   // Paths are complete already; within a prefixed context Fastify would add the prefix again.
   const path = (full: string) => full.slice(fastify.prefix.length)
   const shared = quiet(options.routeOptions)
   fastify.get(path(options.authorizePath), shared, (request, reply) => authorize(client, request, reply))
   fastify.get(path(options.callbackPath), shared, (request, reply) => callback(client, request, reply))
-  const refuseOthers = (url: string, allowed: 'GET' | 'POST') => {
+  fastify.get(path(client.resumePath), shared, (request, reply) => resume(client, request, reply))
+  const posted = isPosted(options.provider.profile.responseMode)
+  if (posted) {
+    // In a context of its own: the form is read as it was sent, whatever parser the app has.
+    fastify.register(async (forms) => {
+      forms.removeAllContentTypeParsers()
+      forms.addContentTypeParser(FORM, { parseAs: 'string' }, (_request, body, done) => done(null, body))
+      const limited = { ...shared, bodyLimit: ANSWER_LIMIT }
+      forms.post(path(options.callbackPath), limited, (request, reply) => callback(client, request, reply))
+    })
+  }
+  const refuseOthers = (url: string, ...allowed: ('GET' | 'POST')[]) => {
     // What Fastify answers and logs where there is no route repeats the whole URL, with the code in it.
     const { config, logSerializers } = shared as Required<RouteShorthandOptions>
     const refuse = (_request: unknown, reply: FastifyReply) => methodNotAllowed(reply, allowed)
-    const method = METHODS.filter((name) => name !== allowed)
+    const method = METHODS.filter((name) => !(allowed as string[]).includes(name))
     fastify.route({ method, url: path(url), config, logSerializers, onRequest: refuse, handler: refuse })
   }
-  for (const url of [options.authorizePath, options.callbackPath]) refuseOthers(url, 'GET')
+  refuseOthers(options.authorizePath, 'GET')
+  refuseOthers(options.callbackPath, 'GET', ...(posted ? (['POST'] as const) : []))
+  refuseOthers(client.resumePath, 'GET')
   const confirms = options.userKey !== undefined
-  if (!options.logout && !confirms) return
-  if (!fastify.hasContentTypeParser('application/x-www-form-urlencoded')) {
-    fastify.addContentTypeParser(
-      'application/x-www-form-urlencoded',
-      { parseAs: 'string', bodyLimit: FORM_LIMIT },
-      (_request, body, done) => done(null, Object.fromEntries(new URLSearchParams(body as string))),
+  if (!options.logout && !confirms && !options.backchannelLogout) return
+  if (!fastify.hasContentTypeParser(FORM)) {
+    fastify.addContentTypeParser(FORM, { parseAs: 'string', bodyLimit: FORM_LIMIT }, (_request, body, done) =>
+      done(null, Object.fromEntries(new URLSearchParams(body as string))),
     )
   }
-  if (options.logout) fastify.post(path(options.logoutPath), shared, (request, reply) => logout(client, request, reply))
+  if (options.logout) {
+    fastify.post(path(options.logoutPath), shared, (request, reply) => logout(client, request, reply))
+    if (options.providerLogout)
+      fastify.get(path(options.logoutPath), shared, (request, reply) => loggedOut(client, request, reply))
+  }
+  if (options.backchannelLogout) {
+    const own = { ...shared, bodyLimit: LOGOUT_TOKEN_LIMIT, onRequest: [uncached, ...[shared.onRequest ?? []].flat()] }
+    fastify.post(path(client.backchannelPath), own, (request, reply) => backchannelLogout(client, request, reply))
+    refuseOthers(client.backchannelPath, 'POST')
+  }
   if (!confirms) return
   fastify.post(path(client.confirmPath), shared, (request, reply) => confirm(client, request, reply))
   refuseOthers(client.confirmPath, 'POST')
 }
 
-async function methodNotAllowed(reply: FastifyReply, allowed: 'GET' | 'POST'): Promise<FastifyReply> {
-  const message =
-    allowed === 'GET' ? 'This is opened by browsers, with GET.' : 'This is where a form is sent to, with POST.'
-  reply.code(405).headers({ allow: allowed, 'cache-control': 'no-store' })
+/** Also for what Fastify answers by itself. */
+async function uncached(_request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  reply.header('cache-control', 'no-store')
+}
+
+async function methodNotAllowed(reply: FastifyReply, allowed: readonly string[]): Promise<FastifyReply> {
+  const message = allowed.includes('GET')
+    ? 'This is opened by browsers, with GET.'
+    : 'This is where a form is sent to, with POST.'
+  reply.code(405).headers({ allow: allowed.join(', '), 'cache-control': 'no-store' })
   return reply.send({ statusCode: 405, error: 'Method Not Allowed', message })
 }
 

@@ -30,6 +30,13 @@ export function causedElsewhere(client: Client, request: FastifyRequest): boolea
   }
 }
 
+/** Whether a page of ours sent this request. That takes a word of the browser's: here, nothing to go by means no. */
+export function sentByOurPage(client: Client, request: FastifyRequest): boolean {
+  const { 'sec-fetch-site': site, origin } = request.headers
+  if (site !== undefined) return site === 'same-origin'
+  return origin !== undefined && origin === new URL(client.redirectUri(request)).origin
+}
+
 /**
  * Has the flow that may follow from this answer count as caused elsewhere, if this request was: the page that the person
  * gets, such as that of the app's own sign-in, leads on from one of ours.

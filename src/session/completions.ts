@@ -2,6 +2,7 @@
  * Callbacks and confirmations that are being answered, or were a moment ago. One that comes twice, from a double click or a
  * reload, joins the first one: a code can be exchanged only once, and trying again makes a strict provider revoke everything.
  */
+import { USED_FLOWS } from '../credentials/upkeep/markers.js'
 import { reach } from '../credentials/vault.js'
 import type { KeyRing } from '../keys/key-ring.js'
 import type { CredentialStore } from '../storage/storage.js'
@@ -29,7 +30,7 @@ export class Completions {
   /** @param store one that several processes share, so that they make one token request for a flow */
   constructor(client: string, store: CredentialStore | undefined, keys: KeyRing, clock: () => number) {
     this.#store = store?.shared === false ? undefined : store
-    this.#prefix = `used/${client}/`
+    this.#prefix = `${USED_FLOWS}${client}/`
     this.#keys = keys
     this.#clock = clock
   }
@@ -80,7 +81,8 @@ export class Completions {
     if (!store) return true
     const key = this.#prefix + hash
     const claimed = (await reach(() => store.put(key, '', 0))) !== false
-    if (claimed) this.#used.push({ key, at: this.#clock() })
+    // Beyond that many, a sweep takes them away.
+    if (claimed && this.#used.length < MAXIMUM) this.#used.push({ key, at: this.#clock() })
     return claimed
   }
 

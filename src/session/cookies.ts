@@ -9,12 +9,17 @@ interface CookieReply {
 /** Sets and reads cookies that only come back to this origin, only over HTTP, also when a provider sends people back. */
 export class CookieJar {
   readonly prefix: string
-  readonly #options: { readonly path: '/'; readonly httpOnly: true; readonly sameSite: 'lax'; readonly secure: boolean }
+  readonly #options: object
 
-  /** @param secure whether people come over HTTPS: then nobody else's subdomain can set a cookie of that name */
-  constructor(secure: boolean) {
+  /**
+   * @param secure whether people come over HTTPS: then nobody else's subdomain can set a cookie of that name
+   * @param crossSite whether they come along with forms of other sites too, which takes HTTPS, or this very machine
+   */
+  constructor(secure: boolean, crossSite = false) {
     this.prefix = secure ? '__Host-oauth2client.' : 'oauth2client.'
-    this.#options = { path: '/', httpOnly: true, sameSite: 'lax', secure }
+    this.#options = crossSite
+      ? { path: '/', httpOnly: true, sameSite: 'none', secure: true }
+      : { path: '/', httpOnly: true, sameSite: 'lax', secure }
   }
 
   get(request: FastifyRequest, name: string): string | undefined {

@@ -7,7 +7,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { OptionError } from '../errors.js'
 import type { AuthorizationRequest } from '../flows/authorization-code.js'
 import type { KeyRing } from '../keys/key-ring.js'
+import type { SignInRequirements } from '../provider/authentication.js'
 import type { CookieJar } from './cookies.js'
+import type { StepUp } from './outcome-cookie.js'
 
 /** An authorization request that is on its way, with everything needed to judge the answer. */
 export interface PendingFlow extends AuthorizationRequest {
@@ -16,6 +18,8 @@ export interface PendingFlow extends AuthorizationRequest {
   /** A sign-in says who somebody is; a grant adds to the credentials of somebody already known. */
   readonly intent: 'sign-in' | 'grant'
   readonly returnUrl: string
+  /** What the form is called that the person posted, and is to see again afterwards. */
+  readonly form?: string
   /** The random value in the session that started it. */
   readonly binding: string
   /** Whether that value was new: a request of another tab may then have put another one in its place. */
@@ -30,8 +34,12 @@ export interface PendingFlow extends AuthorizationRequest {
   readonly another?: boolean
   /** Whether consent was already asked for a second time, for want of a refresh token. */
   readonly reconsented?: boolean
+  /** Whether the provider was asked to answer without showing anything: `prompt=none`. */
+  readonly silent?: boolean
   /** Whether another site may have had it begun: then nothing new is connected without the person's word. */
   readonly crossSite?: boolean
+  /** Present when it asks for a sign-in of a certain kind, besides what the options always ask for. */
+  readonly stepUp?: StepUp
   /** Milliseconds since the epoch. */
   readonly startedAt: number
 }
@@ -42,6 +50,8 @@ type PackedFlow = Omit<PendingFlow, 'needed'> & { readonly needed: readonly (str
 export const FLOW_LIFETIME = 600_000
 const MAXIMUM_FLOWS = 5
 const MAXIMUM_BYTES = 6_144
+/** Each costs a header, and where somebody planted hundreds, a response with all of them would never arrive. */
+const MAXIMUM_CLEARED = 10
 const MAXIMUM_COOKIE = 3_900
 
 export class FlowCookies {
@@ -70,7 +80,8 @@ export class FlowCookies {
     const hash = hashState(flow.state)
     const name = `${FLOW}${Math.floor(flow.startedAt).toString(36)}.${hash.slice(0, 12)}`
     let bytes = value.length
-    for (const [index, other] of this.#pending(request).entries()) {
+    const pending = this.#pending(request).slice(0, MAXIMUM_FLOWS + MAXIMUM_CLEARED)
+    for (const [index, other] of pending.entries()) {
       bytes += other.size
       if (index + 1 >= MAXIMUM_FLOWS || bytes > MAXIMUM_BYTES) this.#cookies.clear(reply, other.name)
     }
@@ -87,21 +98,32 @@ export class FlowCookies {
     const pending = this.#pending(request).find(({ name }) => name.endsWith(`.${hash.slice(0, 12)}`))
     const sealed = pending && this.#cookies.get(request, pending.name)
     if (!pending || !sealed) return undefined
-    let flow: PendingFlow
-    try {
-      const packed: PackedFlow = JSON.parse(await this.#keys.open('flow', [], sealed))
-      flow = { ...packed, needed: packed.needed.map((s) => (typeof s === 'number' ? (packed.scopes[s] as string) : s)) }
-    } catch {
-      return undefined
-    }
-    if (!same(hashState(flow.state), hash)) return undefined
-    const age = this.#clock() - flow.startedAt
-    if (flow.client !== client || !(age < FLOW_LIFETIME)) return undefined
+    const flow = await this.#open(sealed, client)
+    if (!flow || !same(hashState(flow.state), hash)) return undefined
     return { name: pending.name, flow }
+  }
+
+  /** Whether this browser has any flow under way, of whatever state. */
+  async some(request: FastifyRequest, client: string): Promise<boolean> {
+    for (const { name } of this.#pending(request).slice(0, MAXIMUM_FLOWS)) {
+      if (await this.#open(this.#cookies.get(request, name) ?? '', client)) return true
+    }
+    return false
   }
 
   clear(reply: FastifyReply, name: string): void {
     this.#cookies.clear(reply, name)
+  }
+
+  async #open(sealed: string, client: string): Promise<PendingFlow | undefined> {
+    try {
+      const packed: PackedFlow = JSON.parse(await this.#keys.open('flow', [], sealed))
+      const age = this.#clock() - packed.startedAt
+      if (packed.client !== client || !(age < FLOW_LIFETIME)) return undefined
+      return { ...packed, needed: packed.needed.map((s) => (typeof s === 'number' ? (packed.scopes[s] as string) : s)) }
+    } catch {
+      return undefined
+    }
   }
 
   #seal(flow: PendingFlow): Promise<string> {
@@ -127,6 +149,11 @@ export class FlowCookies {
 }
 
 const FLOW = 'flow.'
+
+/** What a flow that starts over has to ask for again. */
+export function requirementsOf({ stepUp, acrValues, maxAge }: PendingFlow): SignInRequirements {
+  return stepUp ? { acrValues, maxAge } : {}
+}
 
 /** Compares in a time that does not tell how much of it was right. */
 export function same(a: string, b: string): boolean {

@@ -1,10 +1,12 @@
 /** Whose credentials a browser's session stands for: made at sign-in, ended at sign-out. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
+import type { UserSignIn } from '../credentials/sign-ins.js'
 import {
   appData,
   isEncrypted,
   linkedClients,
+  type Proof,
   readLink,
   rotateSession,
   type SessionLink,
@@ -13,12 +15,17 @@ import {
 } from './session.js'
 
 const MAXIMUM_DONE = 5
+const MAXIMUM_PROOFS = 5
 
 /** What a completed flow leaves in the session. */
-export interface NewLink {
+export interface NewLink extends UserSignIn {
   readonly id: string
   readonly user: string
   readonly credentials?: string
+  /** How the person signed in for it. */
+  readonly proof?: Proof
+  /** Whether the link before it had ended, so that nothing of it counts. */
+  readonly renewed?: boolean
   /** The flow that made it, so that its callback can be opened again. */
   readonly done: readonly [hash: string, returnUrl: string]
 }
@@ -32,12 +39,17 @@ export interface NewLink {
 export async function makeLink(
   client: Client,
   request: FastifyRequest,
-  { done, ...link }: NewLink,
+  { done, renewed, proof, ...link }: NewLink,
   before: ReadonlyMap<string, string | undefined>,
 ): Promise<void> {
   const { id: name } = client
-  const previous = readLink(request, name)
-  const next: SessionLink = { ...link, done: [done, ...(previous?.done ?? [])].slice(0, MAXIMUM_DONE) }
+  const previous = renewed ? undefined : client.linkOf(request)
+  const proofs = joinProofs(previous?.user === link.user ? previous.proofs : undefined, proof)
+  const next: SessionLink = {
+    ...link,
+    ...(proofs.length > 0 ? { proofs } : {}),
+    done: [done, ...(previous?.done ?? [])].slice(0, MAXIMUM_DONE),
+  }
   // An app with users of its own decides itself when its session changes hands.
   if (client.options.userKey || previous?.user === link.user) {
     writeLink(request, name, next)
@@ -52,7 +64,16 @@ export async function makeLink(
   client.sessionStorage.end(previous.id)
   const after = appData(request)
   await rotateSession(request, { keep: (key) => before.get(key) !== after.get(key), keepOurs: false })
-  writeLink(request, name, { ...link, done: [done] })
+  writeLink(request, name, { ...next, done: [done] })
+}
+
+/** A sign-in takes the place of the one before it to the same account, also where it says less. */
+function joinProofs(before: readonly Proof[] = [], proof?: Proof): readonly Proof[] {
+  // A process of the version before this one completed the flow, and says nothing.
+  if (!proof) return before
+  const says = proof.auth_time !== undefined || proof.acr !== undefined
+  const others = before.filter(({ account }) => account !== proof.account)
+  return [...(says ? [proof] : []), ...others].slice(0, MAXIMUM_PROOFS)
 }
 
 /** Ends the link. When nobody is signed in any more, the session starts over. */

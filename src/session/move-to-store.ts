@@ -1,7 +1,7 @@
 /** An app that changed from `storage: 'session'` to a store: what its people's sessions hold moves there with their next request. */
 import type { FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
-import { type Account, accountOf, type CredentialRecord } from '../credentials/record.js'
+import { type Account, accountOf, type CredentialRecord, withAccounts } from '../credentials/record.js'
 import { isEncrypted, persistSession, type SessionLink, writeLink } from './session.js'
 
 /** @throws {StoreUnavailableError}; the session then keeps what it has */
@@ -44,6 +44,8 @@ async function moveRecord({ manager }: Client, record: CredentialRecord, user: s
 function without(record: CredentialRecord, gone: readonly Account[]): CredentialRecord | undefined {
   const moved = ({ id, tokens }: Account) =>
     gone.some((other) => other.id === id && other.tokens.accessToken === tokens.accessToken)
-  const accounts = record.accounts.filter((account) => !moved(account))
-  return accounts.length > 0 ? { ...record, accounts } : undefined
+  return withAccounts(
+    record,
+    record.accounts.filter((account) => !moved(account)),
+  )
 }

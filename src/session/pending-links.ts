@@ -4,20 +4,22 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Account } from '../credentials/record.js'
+import { PENDING_LINKS } from '../credentials/upkeep/markers.js'
 import { reach } from '../credentials/vault.js'
 import { SessionTooLargeError } from '../errors.js'
 import type { KeyRing } from '../keys/key-ring.js'
 import type { CredentialStore } from '../storage/storage.js'
 import type { CookieJar } from './cookies.js'
 import { type PendingFlow, same } from './flow-cookie.js'
-import { isEncrypted, readBinding, readPending, writePending } from './session.js'
+import { isEncrypted, readAside, readBinding, writeAside } from './session.js'
 
 /** What is left of a flow when all that is missing is a yes. */
 export interface PendingLink {
   readonly account: Account
-  readonly flow: Pick<PendingFlow, 'intent' | 'needed' | 'scopes' | 'returnUrl' | 'identity' | 'another'> & {
-    readonly user: string
-  }
+  readonly flow: Pick<
+    PendingFlow,
+    'intent' | 'needed' | 'scopes' | 'returnUrl' | 'form' | 'identity' | 'another' | 'stepUp' | 'startedAt'
+  > & { readonly user: string }
   /** The random value in the session that the account was received in. */
   readonly binding: string
   /** Milliseconds since the epoch. */
@@ -27,6 +29,7 @@ export interface PendingLink {
 /** Milliseconds that a person may take to answer. */
 export const CONFIRM_WITHIN = 600_000
 const MAXIMUM_COOKIE = 3_900
+const MAXIMUM = 10_000
 
 export class PendingLinks {
   readonly #client: string
@@ -64,7 +67,8 @@ export class PendingLinks {
     if (!store) return sealed
     const key = this.#key(hash)
     await reach(() => store.put(key, sealed, 0))
-    this.#left.push({ key, until: expiresAt })
+    // Beyond that many, a sweep takes them away.
+    if (this.#left.length < MAXIMUM) this.#left.push({ key, until: expiresAt })
     return undefined
   }
 
@@ -72,7 +76,7 @@ export class PendingLinks {
   carry(request: FastifyRequest, reply: FastifyReply, sealed: string | undefined): void {
     if (sealed === undefined) return
     if (!isEncrypted(request)) {
-      writePending(request, this.#client, sealed)
+      writeAside(request, 'pending', this.#client, sealed)
       return
     }
     if (sealed.length > MAXIMUM_COOKIE) throw new SessionTooLargeError()
@@ -104,13 +108,13 @@ export class PendingLinks {
   discard(request: FastifyRequest, reply: FastifyReply): void {
     if (this.#store) return
     if (isEncrypted(request)) this.#cookies.clear(reply, this.#cookie)
-    else writePending(request, this.#client, undefined)
+    else writeAside(request, 'pending', this.#client, undefined)
   }
 
   async #read(request: FastifyRequest, hash: string): Promise<string | undefined> {
     const store = this.#store
     if (store) return (await reach(() => store.get(this.#key(hash))))?.value
-    return isEncrypted(request) ? this.#cookies.get(request, this.#cookie) : readPending(request, this.#client)
+    return isEncrypted(request) ? this.#cookies.get(request, this.#cookie) : readAside(request, 'pending', this.#client)
   }
 
   #forget(): void {
@@ -121,7 +125,7 @@ export class PendingLinks {
   }
 
   #key(hash: string): string {
-    return `pending/${this.#client}/${hash}`
+    return `${PENDING_LINKS}${this.#client}/${hash}`
   }
 
   get #cookie(): string {

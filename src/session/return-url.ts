@@ -7,9 +7,9 @@ const MAXIMUM_LENGTH = 2048
  * The path, query and fragment to go back to, or `undefined` for anything that could lead elsewhere. What comes in was
  * decoded once and is never decoded again.
  *
- * @param avoid paths that would lead straight back into a flow
+ * @param avoid paths that would lead straight back into a flow, as {@link comparable} has them
  */
-export function parseReturnUrl(value: unknown, avoid: readonly string[] = []): string | undefined {
+export function parseReturnUrl(value: unknown, avoid?: ReadonlySet<string>): string | undefined {
   if (typeof value !== 'string' || value.length > MAXIMUM_LENGTH) return undefined
   // Before the URL parser sees it: the parser drops tabs and line breaks, and takes a backslash for a slash.
   // Behind the question mark a backslash is only a character, which browsers send as it is; it leaves encoded.
@@ -22,18 +22,18 @@ export function parseReturnUrl(value: unknown, avoid: readonly string[] = []): s
   }
   // Dot segments can leave two slashes at the start: '/.//evil.example' has the path '//evil.example'.
   if (url.origin !== BASE || /^\/[/\\]/.test(url.pathname)) return undefined
-  if (avoid.some((path) => samePath(url.pathname, path))) return undefined
+  if (avoid?.has(comparable(url.pathname))) return undefined
   return (url.pathname + url.search + url.hash).replaceAll('\\', '%5C')
 }
 
-// Compared as a router would: without regard to case, a trailing slash or needless percent encoding.
-function samePath(a: string, b: string): boolean {
-  const normalize = (path: string) => {
-    try {
-      return decodeURIComponent(path).toLowerCase().replace(/\/+$/, '')
-    } catch {
-      return path.toLowerCase()
-    }
+/** A path as a router would compare it: without regard to case, a trailing slash or needless percent encoding. */
+export function comparable(path: string): string {
+  try {
+    // Looking behind, so that a run of slashes in the middle is not tried from each one of them.
+    return decodeURIComponent(path)
+      .toLowerCase()
+      .replace(/(?<!\/)\/+$/, '')
+  } catch {
+    return path.toLowerCase()
   }
-  return normalize(a) === normalize(b)
 }

@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { SessionCookieError, SessionRequiredError, SessionTooLargeError, StoreUnavailableError } from '../errors.js'
+import { bindingIn, clientsIn, linkIn, withBinding, withLink } from './link-text.js'
 
 /** What both plugins offer, and what only one does. */
 interface SessionLike {
@@ -21,12 +22,29 @@ interface SessionLike {
   cookie?: { secure?: unknown; sameSite?: unknown }
 }
 
+/** How a person signed in to one account, in this browser, as the ID token of that sign-in told it. */
+export interface Proof {
+  /** Digest of the account's id. */
+  readonly account: string
+  /** Seconds since the epoch. */
+  readonly auth_time?: number
+  readonly acr?: string
+}
+
 /** What we keep in the session for one client. No token, unless `storage` is `'session'`, and then sealed. */
 export interface SessionLink {
   /** Opaque, minted at each sign-in. */
   readonly id: string
   /** The user key: who is signed in through this client. */
   readonly user?: string
+  /** The person at the provider, where that is not the user. */
+  readonly sub?: string
+  /** Digest of the session at the provider, where the ID token named one. */
+  readonly sid?: string
+  /** When the flow that made it began, in milliseconds since the epoch. */
+  readonly at?: number
+  /** What the person proved in this session, newest first: one for each account whose ID token said anything. */
+  readonly proofs?: readonly Proof[]
   /** With `storage: 'session'`: the sealed record. */
   readonly credentials?: string
   /** Flows that ended in this session, so that their callback can be opened again: state hash and return URL. */
@@ -39,15 +57,17 @@ const COOKIE_LIMIT = 4096
 const DONE_LIMIT = 600
 /** Milliseconds that a response of the app may take to reach the browser and its session. */
 const SETTLED_AFTER = 10_000
-const PREFIX = 'oauth2client:'
+/** Where links and the binding are, as one text. */
+const TEXT = 'oauth2client'
+/** Where else something of ours is: sealed credentials, by client, and what waits for its person. */
+const PREFIX = `${TEXT}:`
 // No client can have a name with a dot in front: names are identifiers.
 const RESERVED = `${PREFIX}.`
-const BINDING = `${RESERVED}binding`
-const pendingKey = (client: string) => `${RESERVED}pending.${client}`
-const linkKey = (client: string) => PREFIX + client
-const isOurs = (key: string) => key.startsWith(PREFIX)
+const asideKey = (kind: Aside, client: string) => `${RESERVED}${kind}.${client}`
+const credentialsKey = (client: string) => `${PREFIX}credentials.${client}`
+const isOurs = (key: string) => key === TEXT || key.startsWith(PREFIX)
 
-/** @throws {SessionRequiredError} that says which of the possible mistakes was made */
+/** @throws {SessionRequiredError} that says which of the possible mistakes was made; status 400 where it was the request's */
 export function sessionOf(request: FastifyRequest): SessionLike {
   const session: unknown = (request as { session?: unknown }).session
   if (session === undefined) {
@@ -59,9 +79,34 @@ export function sessionOf(request: FastifyRequest): SessionLike {
     )
   }
   if (typeof (session as Partial<SessionLike>).get !== 'function') {
+    if (isOdd(request)) throw oddTarget()
     throw new SessionRequiredError("the session cookie's path does not cover this route. Set its path to '/'.")
   }
   return session as SessionLike
+}
+
+/**
+ * Whether the target is another spelling of the route (with a host in front, or characters encoded that need not be). Routers
+ * understand those; `@fastify/session` compares the path of its cookie with what was sent.
+ */
+function isOdd({ raw, routeOptions }: FastifyRequest): boolean {
+  const [fixed = '/'] = (routeOptions.url ?? '/').split(/[:*]/)
+  return !raw.url?.startsWith(fixed)
+}
+
+function oddTarget(): Error {
+  const error = new SessionRequiredError(
+    'the target of this request is not the plain path of the route, as in "GET /path HTTP/1.1".',
+  )
+  return Object.assign(error, { statusCode: 400 })
+}
+
+/**
+ * Has the response leave the session as it is. To a request that came without the session's cookie the plugin gives a new
+ * session, whose cookie would take the place of the one that is there.
+ */
+export function leaveSession(request: FastifyRequest): void {
+  ;(request as { session?: unknown }).session = { get: () => undefined, set: () => undefined }
 }
 
 /** @throws {SessionCookieError} when the cookie could not come back from the provider: better said now than as a loop */
@@ -81,8 +126,15 @@ export function checkSessionCookie(request: FastifyRequest): void {
 }
 
 export function readLink(request: FastifyRequest, client: string): SessionLink | undefined {
-  const value = sessionOf(request).get(linkKey(client)) as SessionLink | undefined
-  return typeof value?.id === 'string' ? value : undefined
+  const session = (request as { session?: unknown }).session as Partial<SessionLike> | null | undefined
+  // Every member of a session that is a Proxy has its price: this one is asked for once.
+  const get = session?.get
+  const text = (typeof get === 'function' ? get : sessionOf(request).get).call(session, TEXT)
+  const found = typeof text === 'string' ? linkIn(text, client) : undefined
+  if (!found?.kept) return found
+  const { kept: _, ...link } = found
+  const credentials = sessionOf(request).get(credentialsKey(client))
+  return typeof credentials === 'string' ? { ...link, credentials } : link
 }
 
 /** Whether the session is encrypted as a whole, as that of `@fastify/secure-session` is. */
@@ -92,26 +144,37 @@ export function isEncrypted(request: FastifyRequest): boolean {
 
 /** Names of the clients that somebody is signed in through. */
 export function linkedClients(request: FastifyRequest): string[] {
-  const session = sessionOf(request)
-  const links = keysOf(session, true).filter(
-    (key) => isOurs(key) && !key.startsWith(RESERVED) && session.get(key) !== undefined,
-  )
-  return links.map((key) => key.slice(PREFIX.length))
+  return clientsIn(textOf(sessionOf(request)))
 }
 
 /** @throws {SessionTooLargeError} when a cookie cannot hold it; the session is then as it was */
 export function writeLink(request: FastifyRequest, client: string, link: SessionLink | undefined): void {
   const session = sessionOf(request)
-  const before = session.get(linkKey(client))
-  session.set(linkKey(client), link)
+  const before = { text: textOf(session), credentials: session.get(credentialsKey(client)) }
+  const { credentials, ...rest } = link ?? {}
+  const put = (text: string, sealed: unknown) => {
+    session.set(TEXT, text)
+    if (session.get(credentialsKey(client)) !== sealed) session.set(credentialsKey(client), sealed)
+  }
+  const written = (done: SessionLink['done']) =>
+    withLink(
+      before.text,
+      client,
+      link && { ...(rest as SessionLink), done: done ?? [], kept: credentials !== undefined },
+    )
+  put(written(link?.done), credentials)
   const size = cookieSize(request)
   if (!link || size === 0) return
   // What is for convenience leaves the room in a cookie to the app, and goes first where there is none.
-  const done = fitting(link.done ?? [], size <= COOKIE_LIMIT ? DONE_LIMIT : 0)
-  session.set(linkKey(client), { ...link, done })
-  if (link.credentials === undefined || cookieSize(request) <= COOKIE_LIMIT) return
-  session.set(linkKey(client), before)
+  put(written(fitting(link.done ?? [], size <= COOKIE_LIMIT ? DONE_LIMIT : 0)), credentials)
+  if (credentials === undefined || cookieSize(request) <= COOKIE_LIMIT) return
+  put(before.text, before.credentials)
   throw new SessionTooLargeError()
+}
+
+function textOf(session: SessionLike): string {
+  const text = session.get(TEXT)
+  return typeof text === 'string' ? text : ''
 }
 
 function fitting(done: NonNullable<SessionLink['done']>, limit: number): typeof done {
@@ -122,20 +185,21 @@ function fitting(done: NonNullable<SessionLink['done']>, limit: number): typeof 
   })
 }
 
-/** What waits for the person to confirm it: sealed, and apart from what is confirmed. */
-export function readPending(request: FastifyRequest, client: string): string | undefined {
-  const value = sessionOf(request).get(pendingKey(client))
+/** What waits for its person, sealed: an account to be confirmed, or a form to be posted again. */
+export type Aside = 'pending' | 'form'
+
+export function readAside(request: FastifyRequest, kind: Aside, client: string): string | undefined {
+  const value = sessionOf(request).get(asideKey(kind, client))
   return typeof value === 'string' ? value : undefined
 }
 
-export function writePending(request: FastifyRequest, client: string, sealed: string | undefined): void {
-  sessionOf(request).set(pendingKey(client), sealed)
+export function writeAside(request: FastifyRequest, kind: Aside, client: string, sealed: string | undefined): void {
+  sessionOf(request).set(asideKey(kind, client), sealed)
 }
 
 /** A random value that stays with the session when its id changes, and goes when the person behind it does. */
 export function readBinding(request: FastifyRequest): string | undefined {
-  const value = sessionOf(request).get(BINDING)
-  return typeof value === 'string' ? value : undefined
+  return bindingIn(textOf(sessionOf(request)))
 }
 
 /** @param now when a new one is made, in milliseconds since the epoch */
@@ -143,7 +207,8 @@ export function ensureBinding(request: FastifyRequest, now: number): string {
   const existing = readBinding(request)
   if (existing !== undefined) return existing
   const binding = `${randomBytes(16).toString('base64url')}.${Math.floor(now).toString(36)}`
-  sessionOf(request).set(BINDING, binding)
+  const session = sessionOf(request)
+  session.set(TEXT, withBinding(textOf(session), binding))
   return binding
 }
 

@@ -1,9 +1,10 @@
 /** What a link to the authorize route carries beyond a plain scope: sealed by us, so that nobody else can ask for it. */
 import { TicketInvalidError } from '../errors.js'
 import type { KeyRing } from '../keys/key-ring.js'
+import type { SignInRequirements } from '../provider/authentication.js'
 
 /** What to ask for. */
-export interface Ticket {
+export interface Ticket extends SignInRequirements {
   readonly scopes?: readonly string[]
   /** The account that the grant is for, or `'new'` for another one. */
   readonly account?: string

@@ -28,6 +28,15 @@ interface Held {
 /** Milliseconds for which a copy that was overtaken is still recognized. */
 const REPLAY_FOR = 30_000
 const MAXIMUM = 10_000
+/** Milliseconds, for whose session nobody uses any more: what was opened holds a refresh token. */
+const OPENED_FOR = 600_000
+const MAXIMUM_OPENED = 1_000
+
+interface Opened {
+  readonly sealed: string
+  readonly record: CredentialRecord
+  readonly at: number
+}
 
 /** A vault over one request's session. `adopt` brings the request's own copy up to date with a refresh made elsewhere. */
 export interface SessionVault extends Vault {
@@ -39,6 +48,8 @@ export class SessionStorage {
   readonly #clock: () => number
   /** Records by the digest of the tokens that they replaced. */
   readonly #replay = new Map<string, { record: CredentialRecord; until: number }>()
+  /** What was opened last, by the id of its link: most requests of a session bring the same. */
+  readonly #opened = new Map<string, Opened>()
   /** Ids that ended by sign-out or revocation: nothing may be written for them any more. */
   readonly #ended = new Set<string>()
 
@@ -47,10 +58,38 @@ export class SessionStorage {
     this.#clock = clock
   }
 
+  /** The vault, where the session brings what it brought before and nothing became of that meanwhile. */
+  vaultAtHand(slot: SessionSlot): SessionVault | undefined {
+    const opened = this.#opened.get(slot.id)
+    if (!opened || opened.sealed !== slot.read() || this.#ended.has(slot.id)) return undefined
+    if (this.#replay.has(digest(opened.record))) return undefined
+    return this.#vault(slot, opened.record)
+  }
+
   async vault(slot: SessionSlot): Promise<SessionVault> {
     const sealed = slot.read()
-    let current = sealed === undefined ? undefined : await this.open(slot, sealed)
-    if (this.#ended.has(slot.id)) current = undefined
+    if (sealed === undefined || this.#ended.has(slot.id)) return this.#vault(slot, undefined)
+    const record = await this.open(slot, sealed)
+    if (this.#ended.has(slot.id)) return this.#vault(slot, undefined)
+    this.#note(slot.id, sealed, record)
+    const vault = this.#vault(slot, record)
+    const newest = this.#newest(record)
+    if (newest) await vault.adopt(newest)
+    return vault
+  }
+
+  #note(id: string, sealed: string, record: CredentialRecord): void {
+    const at = this.#clock()
+    this.#opened.delete(id)
+    for (const [other, opened] of this.#opened) {
+      if (at - opened.at < OPENED_FOR && this.#opened.size < MAXIMUM_OPENED) break
+      this.#opened.delete(other)
+    }
+    this.#opened.set(id, { sealed, record, at })
+  }
+
+  #vault(slot: SessionSlot, opened: CredentialRecord | undefined): SessionVault {
+    let current = opened
     // Two accounts may be refreshed at once within a request: the second to write has to see what the first wrote.
     let generation = 1
     const gone = (expected?: number): false => {
@@ -61,6 +100,15 @@ export class SessionStorage {
     const write = async (record: CredentialRecord, expected?: number): Promise<number | false> => {
       if (this.#ended.has(slot.id)) return gone(expected)
       if (expected && expected !== generation) return false
+      const newest = expected && current && this.#newest(current)
+      if (!newest || [digest(current as CredentialRecord), digest(record)].includes(digest(newest))) {
+        return put(record, expected)
+      }
+      // Another request of this session has written meanwhile. Whoever writes has to see that first.
+      await put(newest, expected)
+      return false
+    }
+    const put = async (record: CredentialRecord, expected: number | undefined): Promise<number | false> => {
       generation += 1
       const written = generation
       const before = current
@@ -82,13 +130,17 @@ export class SessionStorage {
       if (before && before !== record) this.#keep(digest(before), record)
       return written
     }
-    const newest = current && this.#newest(current)
-    if (newest) await write(newest, generation)
+    const peek = () => (current && !this.#ended.has(slot.id) ? { record: current, generation } : undefined)
+    let id: string | undefined
     return {
-      id: `session/${current ? digest(current) : slot.id}`,
+      get id() {
+        id ??= `session/${current ? digest(current) : slot.id}`
+        return id
+      },
       place: `session/${slot.id}`,
       journaled: false,
-      read: async () => (current && !this.#ended.has(slot.id) ? { record: current, generation } : undefined),
+      peek,
+      read: async () => peek(),
       write,
       adopt: async (record) => {
         if (record !== current) await write(record, generation)
@@ -115,6 +167,7 @@ export class SessionStorage {
   end(id: string): void {
     if (this.#ended.size >= MAXIMUM) this.#ended.delete(this.#ended.values().next().value as string)
     this.#ended.add(id)
+    this.#opened.delete(id)
   }
 
   /** Whether `end` was called for that id. What comes with it was written back by a request that knew no better. */
@@ -157,7 +210,14 @@ export class SessionStorage {
 }
 
 /** Names a set of tokens without being one: maps that outlive a request hold no refresh token as key. */
-function digest({ accounts }: CredentialRecord): string {
-  const tokens = accounts.map(({ tokens }) => `${tokens.accessToken} ${tokens.refreshToken}`)
-  return createHash('sha256').update(tokens.join('\n')).digest('base64url')
+function digest(record: CredentialRecord): string {
+  const known = digests.get(record)
+  if (known !== undefined) return known
+  const tokens = record.accounts.map(({ tokens }) => `${tokens.accessToken} ${tokens.refreshToken}`)
+  const made = createHash('sha256').update(tokens.join('\n')).digest('base64url')
+  digests.set(record, made)
+  return made
 }
+
+/** Records do not change. */
+const digests = new WeakMap<CredentialRecord, string>()

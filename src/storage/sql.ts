@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
-import type { RawBuilder } from 'kysely'
+import type { CompiledQuery, RawBuilder } from 'kysely'
 import { OptionError } from '../errors.js'
 import {
   type AnyKysely,
@@ -28,6 +28,13 @@ export interface SqlStore extends Required<CredentialStore> {
    * many tombstones it removed. Deleting does this now and then; call it only if nothing is deleted for long.
    */
   sweep(): Promise<number>
+}
+
+/** A row as drivers give it: 64-bit integers as numbers, strings or bigints. */
+interface Found {
+  readonly value: string
+  readonly generation: unknown
+  readonly age: unknown
 }
 
 const HOUR_US = 3_600_000_000
@@ -76,8 +83,14 @@ export function sqlStore(options: SqlStoreOptions): SqlStore {
 
   let loading: ReturnType<typeof prepare> | undefined
   async function prepare() {
-    const { sql } = await loadKysely()
-    return { sql, now: nowOf(sql, dialect), rows: sql.table(table), leases: sql.table(leaseTable) }
+    const { CompiledQuery, sql } = await loadKysely()
+    const now = nowOf(sql, dialect)
+    const rows = sql.table(table)
+    // Asked for by every request of an app without a cache: the statement is put together once.
+    const { sql: lookup } = sql`select value, generation, ${now} - updated_at as age from ${rows}
+      where credential_key = ${''} and deleted_at is null`.compile(db)
+    const find = (key: string | Buffer) => CompiledQuery.raw(lookup, [key]) as CompiledQuery<Found>
+    return { sql, now, rows, leases: sql.table(leaseTable), find }
   }
   function ready() {
     loading ??= prepare()
@@ -85,10 +98,10 @@ export function sqlStore(options: SqlStoreOptions): SqlStore {
   }
 
   /** Statements run outside of transactions: one that lost a deadlock was undone and can be run again as it is. */
-  async function run<T>(query: RawBuilder<T>) {
+  async function run<T>(query: RawBuilder<T> | CompiledQuery<T>) {
     for (let left = 5; ; left--) {
       try {
-        return await query.execute(db)
+        return await ('execute' in query ? query.execute(db) : db.executeQuery(query))
       } catch (error) {
         if (left === 0 || !isDeadlock(error)) throw error
       }
@@ -144,14 +157,8 @@ export function sqlStore(options: SqlStoreOptions): SqlStore {
 
     async get(key) {
       const bound = bind(key)
-      const { sql, now, rows } = await ready()
-      const found = await run(
-        sql<{ value: string; generation: unknown; age: unknown }>`
-          select value, generation, ${now} - updated_at as age from ${rows}
-          where credential_key = ${bound} and deleted_at is null`,
-      )
-      const row = found.rows[0]
-      // Drivers give 64-bit integers as numbers, strings or bigints.
+      const { find } = await ready()
+      const [row] = (await run(find(bound))).rows
       return row && { value: row.value, generation: Number(row.generation), age: Math.max(0, Number(row.age) / 1000) }
     },
 

@@ -20,6 +20,7 @@ import type {
   TestClient,
   TokenRequest,
 } from './authorization-server/options.js'
+import { ProofCheck } from './authorization-server/proofs.js'
 import { createProvider } from './authorization-server/provider.js'
 import { ServerStorage } from './authorization-server/storage.js'
 import { userOfName } from './authorization-server/users.js'
@@ -94,6 +95,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     await closed
   }
 
+  const proofs = new ProofCheck(issuer, options.dpop === 'nonce')
   const server: AuthorizationServer = {
     issuer,
     clientId: client.clientId,
@@ -107,6 +109,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     tweak: { ...options.tweak },
     expireAccessTokens: async () => storage.forgetAccessTokens(),
     revokeGrants: async (user) => storage.removeGrants(user === undefined ? undefined : userOfName(user).sub),
+    renewDPoPNonce: () => proofs.renewNonce(),
     close,
   }
 
@@ -140,18 +143,22 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     const exchange: Exchange = { req, res, closing: closing.signal }
     const { method = 'GET', headers } = req
     const [path = '/', ...rest] = (req.url ?? '/').split('?')
-    const authorization = headers.authorization === undefined ? {} : { authorization: headers.authorization }
+    const sent = {
+      ...(headers.authorization === undefined ? {} : { authorization: headers.authorization }),
+      ...(headers.dpop === undefined ? {} : { dpop: String(headers.dpop) }),
+    }
     const endpoint = ENDPOINT_FAULTS[path]
     const fault: EndpointFault | undefined = endpoint && server.faults[endpoint]
 
     const route = Object.hasOwn(options.api ?? {}, path) ? options.api?.[path] : undefined
     if (route !== undefined) {
-      remember(apiRequests, { method, path, ...authorization })
-      if (await applyEndpointFault(exchange, server.faults.api)) await answerApiRequest(req, res, route, provider)
+      remember(apiRequests, { method, path, ...sent })
+      if (await applyEndpointFault(exchange, server.faults.api))
+        await answerApiRequest(req, res, route, provider, proofs)
     } else if (method === 'POST' && path === TOKEN_PATH) {
       const body = await readBody(req)
       const params = Object.fromEntries(new URLSearchParams(body))
-      remember(tokenRequests, { grantType: params.grant_type ?? '', params, ...authorization, at: Date.now() })
+      remember(tokenRequests, { grantType: params.grant_type ?? '', params, ...sent, at: Date.now() })
       const tokenFault = server.faults.tokenOnce ?? server.faults.token
       server.faults.tokenOnce = undefined
       if (tokenFault === 'lost_answer') cutAfterwards.add(res)

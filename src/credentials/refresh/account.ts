@@ -1,7 +1,7 @@
 /** What becomes of an account when its refresh token was used: pure functions for `refresher.ts`. */
 import type { TokenSet } from '../../flows/token-set.js'
 import type { ScopeSet } from '../../provider/scopes.js'
-import type { Account } from '../record.js'
+import type { Account, Claims } from '../record.js'
 import type { Claim, Settled } from './state.js'
 
 /**
@@ -35,7 +35,7 @@ function merge(account: Account, tokens: TokenSet, known: ScopeSet, now: number)
   const scopes = tokens.scopes === undefined ? before.scopes : known.granted(before.scopes, tokens.scopes)
   return {
     ...account,
-    ...(tokens.claims || tokens.details ? { claims: { ...account.claims, ...tokens.details, ...tokens.claims } } : {}),
+    ...(tokens.claims || tokens.details ? { claims: mergeClaims(account, tokens) } : {}),
     ...(tokens.idToken ? { idToken: tokens.idToken } : {}),
     tokens: {
       accessToken: tokens.accessToken,
@@ -45,8 +45,25 @@ function merge(account: Account, tokens: TokenSet, known: ScopeSet, now: number)
       refreshToken: tokens.refreshToken ?? (before.refreshToken as string),
       // Signing in proved `openid` once; answers to a refresh often leave it out.
       scopes: before.scopes.includes('openid') ? known.union(scopes, ['openid']) : scopes,
+      ...(tokens.dpopKey ? { dpopKey: tokens.dpopKey } : {}),
+      ...(before.refreshSignIn ? { refreshSignIn: before.refreshSignIn } : {}),
     },
   }
+}
+
+const OF_A_SIGN_IN = ['acr', 'amr', 'nonce', 'sid']
+
+/**
+ * When and how somebody signed in, only a sign-in can say: a refresh, which nobody has to be there for, would make it just now, or
+ * go back to the sign-in before the last, where that brought the refresh token.
+ */
+function mergeClaims(
+  { claims: before = {}, tokens: { refreshSignIn } }: Account,
+  { claims, details }: TokenSet,
+): Claims {
+  const { auth_time: _, ...said } = { ...details, ...claims }
+  const ofLast = refreshSignIn ? Object.entries(before).filter(([name]) => OF_A_SIGN_IN.includes(name)) : []
+  return { ...before, ...said, ...Object.fromEntries(ofLast) }
 }
 
 /** The account with another refresh token, where there is one. */

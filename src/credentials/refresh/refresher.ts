@@ -210,9 +210,12 @@ export class Refresher {
   async #send(vault: Vault, account: Account): Promise<{ answer: RefreshAnswer; failure?: ProviderFailure }> {
     const exchange: Exchange = {}
     try {
-      const { idToken, ...tokens } = await refreshTokenGrant(this.#provider, account.tokens.refreshToken as string, {
+      const { refreshToken, dpopKey, refreshDpopKey = dpopKey } = account.tokens
+      const { idToken, ...tokens } = await refreshTokenGrant(this.#provider, refreshToken as string, {
         acceptIdToken: account.claims?.sub !== undefined,
         exchange,
+        // Without one, the tokens are from before keys were asked for, and stay so until the person signs in again.
+        dpopKey: refreshDpopKey,
       })
       // A session has no room for it, and nothing that would use it.
       return { answer: { tokens: idToken !== undefined && vault.journaled ? { ...tokens, idToken } : tokens } }

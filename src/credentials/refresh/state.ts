@@ -9,8 +9,9 @@
 import { createHash } from 'node:crypto'
 import { isWellFormedToken, type TokenSet } from '../../flows/token-set.js'
 import type { FailureKind } from '../../provider/failure.js'
+import { toNumber } from '../../provider/json.js'
 import type { RotationProfile } from '../../provider/preset.js'
-import type { Account, ReauthorizationReason, RefreshAttempt } from '../record.js'
+import type { Account, Claims, ReauthorizationReason, RefreshAttempt } from '../record.js'
 
 /** Milliseconds after which an attempt without result is taken for abandoned. */
 export const ABANDONED_AFTER = 30_000
@@ -148,8 +149,9 @@ export function outcomeOf(
 ): RefreshOutcome {
   if ('tokens' in answer) {
     const { tokens } = answer
-    const another = tokens.claims !== undefined && tokens.claims.sub !== account.claims?.sub
-    return another ? { kind: 'dead', reason: 'identity_changed' } : { kind: 'tokens', tokens }
+    return tokens.claims && !isSameSignIn(tokens.claims, account)
+      ? { kind: 'dead', reason: 'identity_changed' }
+      : { kind: 'tokens', tokens }
   }
   const { failure, rotated } = answer
   if (failure === 'unusable' && isWellFormedToken(rotated) && rotated !== account.tokens.refreshToken) {
@@ -164,6 +166,29 @@ export function outcomeOf(
   }
   const unknown = failure === 'in_doubt' || failure === 'unusable'
   return { kind: unknown && rotation !== 'none' ? 'in_doubt' : 'released' }
+}
+
+/**
+ * OpenID Connect Core section 12.2: a refresh is about the sign-in that it goes back to, and about none before it. That is the one
+ * which brought the refresh token, and not always the last.
+ */
+function isSameSignIn(claims: Claims, { claims: stored, tokens }: Account): boolean {
+  const before = tokens.refreshSignIn ?? signInClaims(stored)
+  const sameNonce = claims.nonce === undefined || before.nonce === undefined || claims.nonce === before.nonce
+  return claims.sub === stored?.sub && sameNonce && !isEarlier(claims, before)
+}
+
+/** What tells one sign-in of a person from another. */
+export function signInClaims({ nonce, auth_time }: Claims = {}): Claims {
+  return { ...(nonce === undefined ? {} : { nonce }), ...(auth_time === undefined ? {} : { auth_time }) }
+}
+
+/**
+ * A newer `auth_time` is that of somebody who proved again who they are, for another app of the provider, and one that is the time
+ * of issue says nothing: some servers write that down twice.
+ */
+function isEarlier({ auth_time: authenticatedAt, iat }: Claims, { auth_time: before }: Claims): boolean {
+  return toNumber(authenticatedAt) < toNumber(before) && authenticatedAt !== iat
 }
 
 /** The token that an outcome brought and that exists nowhere else. */

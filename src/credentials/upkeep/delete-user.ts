@@ -2,6 +2,7 @@
 import { CredentialsUnreadableError } from '../../errors.js'
 import type { RevocationOutcome } from '../../flows/revocation.js'
 import { grantToken } from '../changes.js'
+import { endAll } from '../ended.js'
 import type { CredentialManager } from '../manager.js'
 import type { Account } from '../record.js'
 import { PendingRevocations } from './pending-revocations.js'
@@ -14,7 +15,7 @@ export interface DeleteUserOptions {
   readonly evenUnreadable?: boolean
 }
 
-/** What became of a user's grants. Nothing of the user is stored any more. */
+/** What became of a user's grants. No account of the user is stored any more. */
 export interface DeletedUser {
   readonly accounts: readonly { readonly id: string; readonly remote: RevocationOutcome }[]
   /** How many of them the provider could not be told about yet. They are kept, sealed, until `sweep()` succeeds in that. */
@@ -33,11 +34,12 @@ export async function deleteUser(
   let removed: readonly Account[] = []
   const ending = () => removed.map((account) => ({ account: account.id, ...grantToken(account) }))
   const remove = () =>
-    manager.keeper.remove(vault, async ({ accounts }) => {
-      removed = accounts
+    manager.keeper.remove(vault, async (record) => {
+      removed = record.accounts
       await manager.moves.forbid(user)
       await pending.keep(key, ending())
-      return undefined
+      // Links that ended are still in browsers, and would be good again once somebody comes under this key.
+      return record.ended && { ...record, accounts: [], ended: endAll(undefined, manager.registration.clock()) }
     })
   try {
     await remove()
@@ -48,7 +50,10 @@ export async function deleteUser(
     }
   } catch (error) {
     // What was not deleted is not to be revoked by the next sweep. A store may also have deleted it and not said so.
-    const left = await vault.read().then(Boolean, () => true)
+    const left = await vault.read().then(
+      (snapshot) => snapshot !== undefined && snapshot.record.accounts.length > 0,
+      () => true,
+    )
     if (removed.length > 0 && left) await pending.keep(key, []).catch(() => {})
     if (!evenUnreadable || !(error instanceof CredentialsUnreadableError)) throw error
     await vault.delete()

@@ -7,6 +7,7 @@ import { setTimeout } from 'node:timers/promises'
 import { StoreUnavailableError } from '../../errors.js'
 import type { CredentialStore } from '../../storage/storage.js'
 import { reach } from '../vault.js'
+import { MOVED_ACCOUNTS } from './markers.js'
 
 const MOVING = 'moving'
 const MOVED = 'moved'
@@ -28,7 +29,7 @@ export class Moves {
   readonly #store: () => CredentialStore
 
   constructor(name: string, store: () => CredentialStore) {
-    this.#prefix = `moved/${name}/`
+    this.#prefix = `${MOVED_ACCOUNTS}${name}/`
     this.#store = store
   }
 

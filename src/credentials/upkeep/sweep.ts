@@ -10,6 +10,7 @@ import { checkKnown, numberOf } from '../../registration/checks.js'
 import type { CredentialStore } from '../../storage/storage.js'
 import type { CredentialManager } from '../manager.js'
 import { reach, type Snapshot } from '../vault.js'
+import { MARKERS } from './markers.js'
 import { PendingRevocations } from './pending-revocations.js'
 import { resealIfNeeded } from './reseal.js'
 
@@ -42,16 +43,6 @@ export interface SweepReport {
   /** Markers that nobody needs any more and that were removed. */
   readonly removed: number
 }
-
-/** Milliseconds after which a marker is of no use, by what its key begins with. */
-const MARKERS: readonly (readonly [prefix: string, lifetime: number])[] = [
-  // A flow ends after ten minutes.
-  ['used/', 660_000],
-  // Accounts that nobody confirmed within ten minutes.
-  ['pending/', 660_000],
-  // No browser keeps a cookie for longer than 400 days.
-  ['moved/', 400 * 86_400_000],
-]
 
 type Counts = { -readonly [K in keyof SweepReport]: SweepReport[K] }
 

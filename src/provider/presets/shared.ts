@@ -43,8 +43,10 @@ export async function getJson(
   { fetch, accessToken }: Pick<IdentityContext, 'fetch' | 'accessToken'>,
   url: string,
   headers: Readonly<Record<string, string>> = {},
+  method = 'GET',
 ): Promise<Record<string, unknown>> {
   const response = await fetch(url, {
+    method,
     headers: { accept: 'application/json', authorization: `Bearer ${accessToken}`, ...headers },
   })
   const body: unknown = response.ok ? await response.json() : undefined

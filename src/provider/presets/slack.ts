@@ -1,3 +1,4 @@
+import { toText } from '../json.js'
 import type { ProviderOptions } from '../preset.js'
 import { base, getJson, idOf, isObject, optional, originOf, type PresetOptions } from './shared.js'
 
@@ -58,14 +59,14 @@ export function slack({ issuer = ISSUER }: PresetOptions = {}): ProviderOptions 
     },
     tokenClaims: ['team', 'enterprise'],
     async identity({ accessToken, fetch }) {
-      const { ok, team_id, user_id, user } = await getJson({ accessToken, fetch }, `${host}/api/auth.test`)
+      const { ok, team_id, user_id, user } = await getJson({ accessToken, fetch }, `${host}/api/auth.test`, {}, 'POST')
       if (ok !== true) throw new TypeError('auth.test answered that something is wrong')
       // A user's id is one of its workspace.
       return { id: `${idOf(team_id)}-${idOf(user_id)}`, claims: optional('name', user) }
     },
     async revoke({ accessToken, fetch }) {
-      const body = await getJson({ accessToken, fetch }, `${host}/api/auth.revoke`)
-      return body.ok === true || GONE.has(String(body.error))
+      const body = await getJson({ accessToken, fetch }, `${host}/api/auth.revoke`, {}, 'POST')
+      return body.ok === true || GONE.has(toText(body.error))
     },
   }
 }

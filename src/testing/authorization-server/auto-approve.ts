@@ -1,4 +1,5 @@
 import type { errors, KoaContextWithOIDC } from 'oidc-provider'
+import { acrFor } from './acr.js'
 import type { ConsentDesk } from './consent.js'
 import type { AutoApprove } from './options.js'
 import { userOfName } from './users.js'
@@ -12,6 +13,7 @@ export async function autoApproveRequest(
   { user, decline = [], refuse = false }: AutoApprove,
   desk: ConsentDesk,
   AccessDenied: typeof errors.AccessDenied,
+  acrValues: readonly string[],
 ): Promise<void> {
   const { oidc } = ctx
   const { session, client, prompts } = oidc
@@ -20,12 +22,14 @@ export async function autoApproveRequest(
   if (refuse && !silent) throw new AccessDenied('the person refused')
 
   const accountId = userOfName(user).sub
+  const acr = acrFor(oidc.params?.acr_values, acrValues)
+  const login = { accountId, ...(acr === undefined ? {} : { acr }) }
   if (session.accountId !== accountId) {
     // What the session knows of other clients belongs to whoever was signed in before.
     session.authorizations = undefined
-    session.loginAccount({ accountId })
+    session.loginAccount(login)
   } else if (!silent) {
-    session.loginAccount({ accountId })
+    session.loginAccount(login)
   }
   if (silent) return
 
@@ -36,7 +40,7 @@ export async function autoApproveRequest(
     scopes: [...oidc.requestParamOIDCScopes],
     again: prompts.has('consent'),
   })
-  const result: Record<string, unknown> = { login: { accountId } }
+  const result: Record<string, unknown> = { login }
   if (question.asked.length > 0 || question.again) {
     const consent = await desk.answer(question, (scope) => !decline.includes(scope))
     if (consent === undefined) throw new AccessDenied('the person unticked everything')

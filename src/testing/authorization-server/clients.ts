@@ -13,6 +13,7 @@ export function clientMetadata({
   clientSecret,
   redirectUris,
   postLogoutRedirectUris,
+  backchannelLogoutUri,
 }: TestClient): ClientMetadata {
   return {
     client_id: clientId,
@@ -26,6 +27,9 @@ export function clientMetadata({
     response_types: ['code'],
     redirect_uris: [...(redirectUris ?? [ANY_LOCAL])],
     post_logout_redirect_uris: [...(postLogoutRedirectUris ?? [])],
+    ...(backchannelLogoutUri === undefined
+      ? {}
+      : { backchannel_logout_uri: backchannelLogoutUri, backchannel_logout_session_required: true }),
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Interaction, KoaContextWithOIDC, Provider } from 'oidc-provider'
+import { acrFor } from './acr.js'
 import { readBody } from './body.js'
 import type { ConsentDesk } from './consent.js'
 import { pageHeaders } from './html.js'
@@ -28,9 +29,10 @@ export interface InteractionParts {
   readonly provider: Provider
   readonly desk: ConsentDesk
   readonly scopes: ScopeBook
+  readonly acrValues: readonly string[]
 }
 
-export function interactionPages({ provider, desk, scopes }: InteractionParts) {
+export function interactionPages({ provider, desk, scopes, acrValues }: InteractionParts) {
   const show = (ctx: Context, status: number, body: string, next?: unknown) => {
     ctx.status = status
     ctx.type = 'html'
@@ -89,8 +91,10 @@ export function interactionPages({ provider, desk, scopes }: InteractionParts) {
     if (form.get('password') !== PASSWORD) {
       return showSignIn(ctx, interaction, username, 'That password is wrong. It is the word “password”.')
     }
-    const { session, prompt } = interaction
-    const result = { login: { accountId: user.sub }, ...(prompt.name === 'select_account' && { select_account: {} }) }
+    const { session, prompt, params } = interaction
+    const acr = acrFor(params.acr_values, acrValues)
+    const login = { accountId: user.sub, ...(acr === undefined ? {} : { acr }) }
+    const result = { login, ...(prompt.name === 'select_account' && { select_account: {} }) }
     const returnTo = await provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: true })
     if (session !== undefined && session.accountId !== user.sub) await switchSession(session.uid, user.sub)
     goOn(ctx, returnTo)

@@ -14,6 +14,8 @@ export interface TestClient {
   readonly redirectUris?: readonly string[]
   /** Where the browser may go after a logout. Default: as for `redirectUris`. */
   readonly postLogoutRedirectUris?: readonly string[]
+  /** Where to send logout tokens when a session ends; ID tokens then name the session (`sid`). Default: none are sent. */
+  readonly backchannelLogoutUri?: string
 }
 
 /** A scope besides `openid`, `profile`, `email` and `offline_access`, which every server knows. */
@@ -61,6 +63,11 @@ export interface AuthorizationServerOptions {
   readonly clients?: readonly TestClient[]
   /** Scopes besides `openid`, `profile`, `email` and `offline_access`, by name; URLs are fine. Default: none. */
   readonly scopes?: Readonly<Record<string, TestScope>>
+  /**
+   * Classes of authentication (`acr`). Whoever is asked to sign in by one of them signs in again, by the first one that is
+   * known, and the ID token says so. Default: none, and `acr_values` is ignored.
+   */
+  readonly acrValues?: readonly string[]
   /** Seconds. Default `3600`. */
   readonly accessTokenLifetime?: number
   /**
@@ -83,6 +90,11 @@ export interface AuthorizationServerOptions {
    * browser's session, refusals included; and scopes are never joined.
    */
   readonly googleHabits?: boolean
+  /**
+   * Whether clients that prove the possession of a key get tokens that are bound to it (RFC 9449); with `'nonce'`, proofs need a
+   * nonce of the server's, which the token endpoint and the resources of `api` give. Default `false`.
+   */
+  readonly dpop?: boolean | 'nonce'
   /** Protected resources on the same server, by path. Default: none. */
   readonly api?: Readonly<Record<string, TestApiRoute>>
   /** Sign in and consent without pages, for tests without a browser. Default: pages are shown. */
@@ -101,6 +113,8 @@ export interface TokenRequest {
   readonly params: Readonly<Record<string, string>>
   /** The value of the `Authorization` header. */
   readonly authorization?: string
+  /** The value of the `DPoP` header. */
+  readonly dpop?: string
   /** Milliseconds since the epoch. */
   readonly at: number
 }
@@ -111,6 +125,8 @@ export interface ApiRequest {
   readonly path: string
   /** The value of the `Authorization` header. */
   readonly authorization?: string
+  /** The value of the `DPoP` header. */
+  readonly dpop?: string
 }
 
 /**
@@ -144,6 +160,8 @@ export interface AuthorizationServer {
    * tokens are refused, and the next sign-in asks for consent again. Without a user name, for everybody.
    */
   revokeGrants(user?: string): Promise<void>
+  /** With `dpop: 'nonce'`: resources of `api` refuse the nonce that they gave last. */
+  renewDPoPNonce(): void
   /** Stops at once, cutting connections that are still open. */
   close(): Promise<void>
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { exportJWK, generateKeyPair } from 'jose'
 import type * as OidcProvider from 'oidc-provider'
+import { acrCheck } from './acr.js'
 import { autoApproveRequest } from './auto-approve.js'
 import { allowLocalRedirects, clientMetadata } from './clients.js'
 import { type ConsentDesk, consentDesk } from './consent.js'
@@ -29,12 +30,13 @@ export interface ProviderParts {
 
 export async function createProvider(parts: ProviderParts): Promise<OidcProvider.Provider> {
   const { oidc, issuer, clients, storage, options, autoApprove } = parts
-  const { accessTokenLifetime = 3600, rotateRefreshTokens = false, googleHabits = true } = options
+  const { accessTokenLifetime = 3600, rotateRefreshTokens = false, googleHabits = true, acrValues = [] } = options
   const scopes = scopeBook(options.scopes ?? {})
   const refreshTokens = new RefreshTokenHabits()
   const { privateKey } = await generateKeyPair('RS256', { extractable: true })
 
   const provider: OidcProvider.Provider = new oidc.Provider(issuer, {
+    acrValues: [...acrValues],
     adapter: (model) => storage.adapter(model),
     allowOmittingSingleRegisteredRedirectUri: false,
     claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
@@ -52,10 +54,13 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
       access_type: (ctx) => approve(ctx),
     },
     features: {
+      backchannelLogout: { enabled: true },
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
       deviceFlow,
-      dPoP: { enabled: false },
+      dPoP: options.dpop
+        ? { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => options.dpop === 'nonce' }
+        : { enabled: false },
       introspection: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       pushedAuthorizationRequests: { enabled: false },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
@@ -73,13 +78,15 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
         },
       },
     },
+    // Its own guard refuses addresses of this machine, which is where applications under test are.
+    fetch: (url, init) => globalThis.fetch(url, { ...init, dispatcher: undefined } as RequestInit),
     findAccount(_ctx, sub) {
       const user = userOfSub(sub)
       if (user === undefined) return undefined
       const { email, name } = user
       return { accountId: sub, claims: () => ({ sub, email, email_verified: true, name }) }
     },
-    interactions: { url: (_ctx, { uid }) => interactionPath(uid), policy: policy(oidc, googleHabits) },
+    interactions: { url: (_ctx, { uid }) => interactionPath(uid), policy: policy(oidc, googleHabits, acrValues) },
     jwks: {
       keys: [{ ...(await exportJWK(privateKey)), alg: 'RS256', use: 'sig', kid: randomBytes(8).toString('hex') }],
     },
@@ -116,19 +123,20 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
   const desk: ConsentDesk = consentDesk({ provider, storage, scopes, googleHabits })
   const approve = async (ctx: OidcProvider.KoaContextWithOIDC) => {
     const how = autoApprove()
-    if (how !== undefined) await autoApproveRequest(ctx, how, desk, oidc.errors.AccessDenied)
+    if (how !== undefined) await autoApproveRequest(ctx, how, desk, oidc.errors.AccessDenied, acrValues)
   }
 
   // Koa prints errors nobody listens for, such as forms that never end.
   provider.silent = true
   if (googleHabits) refreshTokens.watch(provider, storage)
   allowLocalRedirects(provider, clients)
-  provider.use(interactionPages({ provider, desk, scopes }))
+  provider.use(interactionPages({ provider, desk, scopes, acrValues }))
   return provider
 }
 
-function policy({ interactionPolicy }: typeof OidcProvider, googleHabits: boolean) {
+function policy({ interactionPolicy }: typeof OidcProvider, googleHabits: boolean, acrValues: readonly string[]) {
   const prompts = interactionPolicy.base()
+  prompts.get('login')?.checks.add(acrCheck(interactionPolicy, acrValues))
   prompts.add(new interactionPolicy.Prompt({ name: 'select_account', requestable: true }), 0)
   if (googleHabits) {
     const checks = prompts.get('consent')?.checks

@@ -1,4 +1,4 @@
-/** Private keys in all the forms that people have them in. Called by `jwt-bearer.ts`. */
+/** Private keys in all the forms that people have them in. What signs for us: assertions, and requests. */
 import { createPrivateKey, type JsonWebKeyInput, KeyObject } from 'node:crypto'
 import { types } from 'node:util'
 import type { JWK } from 'jose'
@@ -22,28 +22,36 @@ export interface Signer {
   readonly key: KeyObject
   readonly algorithm: string
   readonly keyId: string | undefined
+  /** Everything that it may sign with: what was agreed, or whatever the kind of key allows. */
+  readonly algorithms: readonly string[]
 }
 
 /**
  * @param algorithm default: the JWK's own, or what goes with the kind of key
+ * @param options what messages call the two
  * @throws {OptionError} which says what is wrong with the key, and never what is in it
  */
-export function signerOf(input: SigningKey, algorithm?: string): Signer {
-  const key = privateKey(input)
+export function signerOf(
+  input: SigningKey,
+  algorithm?: string,
+  options = { key: 'key', algorithm: 'algorithm' },
+): Signer {
+  const key = privateKey(input, options.key)
   const able = algorithmsOf(key)
   const jwk = typeof input === 'object' && 'kty' in input ? input : undefined
-  const chosen = algorithm ?? jwk?.alg ?? able[0]
+  const agreed = algorithm ?? jwk?.alg
+  const chosen = agreed ?? able[0]
   if (chosen === undefined || !able.includes(chosen)) {
     const problem = able.length === 0 ? 'this key cannot be used.' : `this key can be used with ${able.join(', ')}.`
-    throw new OptionError('algorithm', problem)
+    throw new OptionError(options.algorithm, problem)
   }
   if ((key.asymmetricKeyDetails?.modulusLength ?? SHORTEST_RSA) < SHORTEST_RSA) {
-    throw new OptionError('key', `is an RSA key of less than ${SHORTEST_RSA} bits.`)
+    throw new OptionError(options.key, `is an RSA key of less than ${SHORTEST_RSA} bits.`)
   }
-  return { key, algorithm: chosen, keyId: jwk?.kid }
+  return { key, algorithm: chosen, keyId: jwk?.kid, algorithms: agreed === undefined ? able : [agreed] }
 }
 
-function privateKey(input: SigningKey): KeyObject {
+function privateKey(input: SigningKey, option: string): KeyObject {
   let key: KeyObject | undefined
   try {
     if (types.isKeyObject(input)) key = input
@@ -55,7 +63,7 @@ function privateKey(input: SigningKey): KeyObject {
     // What OpenSSL has to say helps nobody, and nothing of the key may get into a message.
   }
   if (key?.type === 'private') return key
-  throw new OptionError('key', 'must be a private key that is not encrypted: PEM, JWK, KeyObject or CryptoKey.')
+  throw new OptionError(option, 'must be a private key that is not encrypted: PEM, JWK, KeyObject or CryptoKey.')
 }
 
 function algorithmsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): readonly string[] {

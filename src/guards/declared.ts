@@ -1,0 +1,73 @@
+/** Guards that routes declare in their `config`. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Client } from '../client.js'
+import { OptionError } from '../errors.js'
+import { clientOf, kReply } from '../lookup.js'
+import type { SignInRequirements } from '../provider/authentication.js'
+import type { ScopeInput } from '../provider/scopes.js'
+import { checkHook, type Guard, oauthAware, requireOAuth } from './require-oauth.js'
+
+/** What a route's `config.oauth2` may be. */
+export type GuardConfig =
+  | boolean
+  | 'aware'
+  | ({ readonly scopes?: ScopeInput; readonly client?: string; readonly account?: string } & SignInRequirements)
+
+/**
+ * Enforces `config.oauth2`. Read when a request comes, because a hook that sees routes being declared misses those that were
+ * declared before this plugin loaded.
+ */
+export function guardDeclaredRoutes(fastify: FastifyInstance, client: Client): void {
+  const { hook } = client.options
+  const known = new Map<GuardConfig, DeclaredGuard>()
+  // Every request of the app comes by here, and most for nothing: no promise is made for those.
+  fastify.addHook(hook, (request: FastifyRequest, reply: FastifyReply, done: () => void) => {
+    ;(request as { [kReply]?: FastifyReply })[kReply] = reply
+    const config = request.routeOptions.config.oauth2
+    if (config === undefined || config === false) return done()
+    let declared = known.get(config)
+    if (!declared) {
+      declared = guardFor(config)
+      known.set(config, declared)
+    }
+    // A route that names a client which is not there must not be open for want of it.
+    const responsible = clientOf(request, declared.client)
+    // Where it is another one, that one's hook does it: also in a child with a client of its own under this name.
+    return responsible === client ? declared.guard(request, reply, done) : done()
+  })
+  fastify.addHook('onRoute', ({ config, onRequest }) => {
+    // Mistakes in a route's config are found when it is declared, where that is still ahead.
+    if (config?.oauth2 !== undefined && config.oauth2 !== false) guardFor(config.oauth2)
+    checkHook(onRequest)
+  })
+}
+
+interface DeclaredGuard {
+  /** Name of the client. */
+  readonly client: string
+  readonly guard: Guard
+}
+
+/** @throws {OptionError} */
+function guardFor(config: Exclude<GuardConfig, false>): DeclaredGuard {
+  if (config === true) return { client: 'oauth2', guard: requireOAuth() }
+  if (config === 'aware') return { client: 'oauth2', guard: oauthAware() }
+  if (typeof config !== 'object' || config === null)
+    throw new OptionError(
+      'config.oauth2',
+      "must be true, false, 'aware' or { scopes, client, account, acrValues, maxAge }.",
+    )
+  const { scopes, ...options } = config
+  if ('resume' in options) {
+    const problem = 'cannot be declared: write requireOAuth(scopes, { resume: true }) as preValidation of the route.'
+    throw new OptionError('config.oauth2.resume', problem)
+  }
+  const unknown = Object.keys(options).find((key) => !['client', 'account', 'acrValues', 'maxAge'].includes(key))
+  if (unknown !== undefined) {
+    throw new OptionError(
+      `config.oauth2.${unknown}`,
+      'is not known. Known are: scopes, client, account, acrValues, maxAge.',
+    )
+  }
+  return { client: options.client ?? 'oauth2', guard: requireOAuth(scopes, options) }
+}

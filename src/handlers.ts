@@ -1,0 +1,77 @@
+/** Our routes as handlers, for apps with `routes: false` that declare them themselves. */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { clientOf } from './lookup.js'
+import { authorize } from './routes/authorize.js'
+import { callback } from './routes/callback.js'
+import { confirm } from './routes/confirm.js'
+import { resume } from './routes/resume.js'
+
+/**
+ * Answers the provider's callback on a route of your own, with `routes: false`.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { callbackRouteOptions, handleCallback } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * app.get('/oauth2callback', callbackRouteOptions, (request, reply) => handleCallback(request, reply))
+ * ```
+ */
+export async function handleCallback(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { client = 'oauth2' }: { readonly client?: string } = {},
+): Promise<FastifyReply> {
+  return callback(clientOf(request, client), request, reply)
+}
+
+/** Answers a request to sign in, or for more, on a route of your own, with `routes: false`. */
+export async function handleAuthorize(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { client = 'oauth2' }: { readonly client?: string } = {},
+): Promise<FastifyReply> {
+  return authorize(clientOf(request, client), request, reply)
+}
+
+/**
+ * Answers the form in which a person confirms an account, with `userKey` and `routes: false`: a POST to `confirmPath`, as a form
+ * is sent (`@fastify/formbody` reads it).
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { callbackRouteOptions, handleConfirm } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * app.post('/oauth2callback/confirm', callbackRouteOptions, (request, reply) => handleConfirm(request, reply))
+ * ```
+ */
+export async function handleConfirm(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { client = 'oauth2' }: { readonly client?: string } = {},
+): Promise<FastifyReply> {
+  return confirm(clientOf(request, client), request, reply)
+}
+
+/**
+ * Shows the form that a guard with `resume` kept, with `routes: false`: a GET of `resumePath`.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { callbackRouteOptions, handleResume } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * app.get('/oauth2callback/resume', callbackRouteOptions, (request, reply) => handleResume(request, reply))
+ * ```
+ */
+export async function handleResume(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { client = 'oauth2' }: { readonly client?: string } = {},
+): Promise<FastifyReply> {
+  return resume(clientOf(request, client), request, reply)
+}
