@@ -1,12 +1,14 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { inspect } from 'node:util'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { OAuth2ClientError as Base, type OAuth2ClientError, requireOAuth } from '../../src/index.js'
+import { kClient } from '../../src/lookup.js'
 import { type MemoryEntry, memoryStore } from '../../src/storage/memory.js'
-import { startApp } from '../helpers/app.js'
+import { startApp, type TestApp, type TestAppOptions } from '../helpers/app.js'
 import type { LogEntry } from '../helpers/browser.js'
 import { Browser } from '../helpers/browser.js'
-import type { Script } from '../helpers/scripted-provider.js'
-import { SlowSessionStore, sessionVariants } from '../helpers/session-plugins.js'
+import { type Script, startScriptedProvider } from '../helpers/scripted-provider.js'
+import { type SessionVariant, SlowSessionStore, sessionVariants } from '../helpers/session-plugins.js'
 import { altered, back, begin } from '../routes/flow.js'
 
 /** Ways to see an object that programs, people and loggers use. */
@@ -232,6 +234,170 @@ describe.each(cases)('storage: $name', ({ index, storage }) => {
     }
     for (const line of app.logs.lines) expect(line).not.toMatch(/[?&](code|state|ticket)=(?!x)/)
   }, 120_000)
+})
+
+/** What is written anywhere, by where it is. */
+const written = (app: TestApp, store: SlowSessionStore, map: Map<string, MemoryEntry>, errors: unknown[]) => ({
+  logs: app.logs.text(),
+  errors: errors.flatMap(views).join('\n'),
+  stores: [...store.records.values(), ...[...map].flat().map((entry) => JSON.stringify(entry))].join('\n'),
+  client: views(app.app.oauth2).join('\n'),
+})
+
+describe.each(cases)('storage: $name', ({ index, storage }) => {
+  const start = async (client: TestAppOptions['client'], options: TestAppOptions = {}) => {
+    const store = new SlowSessionStore(2)
+    const map = new Map<string, MemoryEntry>()
+    const errors: unknown[] = []
+    const usual = sessionVariants[index] as SessionVariant
+    const app = await startApp({
+      variant: { ...usual, register: (server) => usual.register(server, { store }) },
+      storage: storage === 'session' ? 'session' : memoryStore({ map }),
+      ...options,
+      client: (provider) => ({
+        refreshBeforeExpiry: 0,
+        onError: (error) => void errors.push(error),
+        ...(typeof client === 'function' ? client(provider) : client),
+      }),
+    })
+    return { ...app, errors, places: () => written(app, store, map, errors) }
+  }
+
+  test('L3, L6: private keys, the client’s own and those of tokens, are nowhere', async () => {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const clientKey = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
+    const keys = new Set([String(privateKey.export({ format: 'jwk' }).d), ...clientKey.split('\n').slice(1, -2)])
+    const provider = await startScriptedProvider({ clientSecret: null })
+    onTestFinished(() => provider.close())
+    const methods = ['private_key_jwt']
+    provider.metadata = (metadata) => ({ ...metadata, token_endpoint_auth_methods_supported: methods })
+    const bound: Script = async (_params, defaults) => ({
+      body: { ...(await defaults()).body, token_type: 'DPoP' },
+    })
+    const seen: string[] = []
+    const app = await start(
+      {
+        clientKey,
+        dpop: true,
+        clientSecret: undefined as never,
+        onAuthorized: (_request, authorized) => void seen.push(...views(authorized)),
+        onCredentialsChanged: (event) => void seen.push(...views(event)),
+      },
+      {
+        provider,
+        routes(server) {
+          server.get('/look', { onRequest: requireOAuth() }, async (request) => {
+            const { oauth2 } = request
+            seen.push(...views(oauth2), ...views(oauth2.credentials), ...views(oauth2.accounts()))
+            request.log.info({ oauth2, credentials: oauth2.credentials }, 'looked')
+            const { manager } = server.oauth2[kClient]
+            if (storage === 'memory') {
+              const record = (await manager.vaultOf(oauth2.userId as string).read())?.record
+              keys.add(String((record?.accounts[0]?.tokens.dpopKey as { d?: unknown } | undefined)?.d))
+            }
+            return { all: oauth2, one: oauth2.credentials }
+          })
+        },
+      },
+    )
+    const { browser, url, clock, errors } = app
+    for (const [, script] of [['', bound] as const, ...failures.slice(0, 9), ['', bound] as const]) {
+      provider.tokenAnswer = script
+      await browser.goto(`${url}/look`)
+      clock.advance(3_700_000)
+    }
+    expect((await browser.goto(`${url}/look`)).status).toBe(200)
+    provider.apiAnswer = () => ({ status: 401, headers: { 'www-authenticate': 'DPoP error="x"' }, body: {} })
+    await browser.goto(`${url}/api`)
+    await browser.goto(`${url}/`)
+    expect(errors.length).toBeGreaterThan(5)
+    expect(keys.size).toBeGreaterThan(storage === 'memory' ? 4 : 3)
+    const answers = browser.log.map((entry) => received(entry, provider.issuer)).join('\n')
+    for (const [place, text] of Object.entries({ ...app.places(), objects: seen.join('\n'), answers })) {
+      const found = [...keys].filter((key) => text.includes(key))
+      expect([place, found]).toEqual([place, []])
+      expect([place, /PRIVATE KEY|"d":\s*"|\bd: '/.exec(text)?.[0]]).toEqual([place, undefined])
+    }
+    expect(provider.requests.some(({ headers }) => headers.dpop !== undefined)).toBe(true)
+    expect(provider.requests.some(({ params }) => params.client_assertion !== undefined)).toBe(true)
+  }, 60_000)
+
+  test('L3: logout tokens, good and bad ones, are nowhere', async () => {
+    const app = await start({ backchannelLogout: true })
+    const { browser, url, provider, clock } = app
+    await browser.goto(`${url}/profile`)
+    const now = Math.floor(clock.now() / 1000)
+    const claims = {
+      iss: provider.issuer,
+      aud: provider.clientId,
+      sub: 'sub-alice',
+      iat: now,
+      exp: now + 120,
+      jti: 'canary-jti',
+      events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
+    }
+    const good = await provider.sign(claims, { typ: 'logout+jwt' })
+    const tokens = [
+      `${good.slice(0, -9)}AAAAAAAAA`,
+      await provider.sign({ ...claims, aud: 'another' }, { typ: 'logout+jwt' }),
+      await provider.sign({ ...claims, nonce: 'canary-nonce' }, { typ: 'logout+jwt' }),
+      'canary-that-is-no-jwt',
+      good,
+      good,
+    ]
+    const statuses: number[] = []
+    let answers = ''
+    for (const logout_token of tokens) {
+      const body = new URLSearchParams({ logout_token })
+      const response = await fetch(`${url}/oauth2logout/backchannel`, { method: 'POST', body })
+      statuses.push(response.status)
+      answers += `${JSON.stringify([...response.headers])}${await response.text()}`
+    }
+    expect(statuses.slice(0, 5)).toEqual([400, 400, 400, 400, 200])
+    expect((await browser.xhr(`${url}/profile`)).status).toBe(401)
+    for (const [place, text] of Object.entries({ ...app.places(), answers })) {
+      const parts = [...new Set(tokens.flatMap((token) => [token, ...token.split('.').slice(1)]))]
+      expect([place, [...parts, 'canary'].filter((part) => text.includes(part))]).toEqual([place, []])
+    }
+  })
+
+  test('N4, L3: a form that is kept is seen by its person, on one page, and by nobody else', async () => {
+    const canary = 'canary-of-a-form'
+    const type = 'application/x-www-form-urlencoded'
+    const app = await start(
+      {},
+      {
+        routes(server) {
+          server.addContentTypeParser(type, { parseAs: 'string' }, (_request, body, done) =>
+            done(null, Object.fromEntries(new URLSearchParams(String(body)))),
+          )
+          server.get('/write', (_request, reply) =>
+            reply
+              .type('text/html')
+              .send(`<form method="post" action="/keep"><input name="${canary}-name" value="${canary}"></form>`),
+          )
+          server.post('/keep', { preHandler: requireOAuth([], { resume: true }) }, async () => 'kept')
+        },
+      },
+    )
+    const { browser, url, provider } = app
+    // Where a session is a cookie, and there is no store, nothing is kept.
+    const kept = storage === 'memory' || index === 1
+    for (const script of [() => ({ status: 500, body: {} }), undefined] as (Script | undefined)[]) {
+      provider.tokenAnswer = script
+      const page = await browser.submit(await browser.goto(`${url}/write`))
+      expect(new URL(page.url).pathname.endsWith('/resume'), page.url).toBe(kept && script === undefined)
+      app.clock.advance(61_000)
+    }
+    const [shown, ...others] = browser.log.filter(({ body }) => body.includes(canary)).reverse()
+    expect(shown?.url.startsWith(url)).toBe(true)
+    expect(others.every((entry) => entry.url === `${url}/write`)).toBe(true)
+    const headers = browser.log.map((entry) => received({ ...entry, body: '' }, '')).join('\n')
+    for (const [place, text] of Object.entries({ ...app.places(), headers })) {
+      expect([place, text.includes(canary)]).toEqual([place, false])
+    }
+    expect(provider.requests.some((request) => JSON.stringify(request).includes(canary))).toBe(false)
+  })
 })
 
 /** A response as somebody on the way could read it, without what the provider has to get. */

@@ -221,6 +221,24 @@ describeEachSession((variant) => {
       expect(authorized.length).toBe(1)
     })
 
+    test('a browser without the session is not asked, nor told what the question was', async () => {
+      const question = await lure(await begin())
+      const page = await new Browser().goto(question.url, VICTIM)
+      expect([page.status, page.body]).toEqual([400, expect.stringContaining('FST_OAUTH2_STATE_INVALID')])
+      expect(page.body).not.toContain('mallory')
+    })
+
+    test('two people who answer within a moment get their own accounts, and not those of each other', async () => {
+      const started = await begin()
+      const { browser, url } = started
+      const other = new Browser()
+      const first = await lure(started)
+      server.autoApprove = { user: 'bob' }
+      const second = await other.goto(`${url}/oauth2authorize?return_url=/accounts`, { ...as('second'), from: EVIL })
+      expect((await browser.submit(first, 0, {}, VICTIM)).json()).toEqual(['sub-mallory'])
+      expect((await other.submit(second, 0, {}, as('second'))).json()).toEqual(['sub-bob'])
+    })
+
     test('after ten minutes it is too late', async () => {
       const started = await begin()
       const { browser, clock } = started
@@ -234,6 +252,18 @@ describeEachSession((variant) => {
       expect(await started.accounts()).toEqual([])
     })
 
+    test('A17: who was signed out everywhere while the question was open is asked to begin anew', async () => {
+      const started = await begin()
+      const { app, browser, clock } = started
+      const page = await lure(started)
+      clock.advance(1_000)
+      await app.oauth2.signOutEverywhere('victim')
+      clock.advance(1_000)
+      const late = await browser.submit(page, 0, {}, VICTIM)
+      expect([late.status, late.body]).toEqual([403, expect.stringContaining('FST_OAUTH2_SIGNED_OUT')])
+      expect(await started.accounts()).toEqual([])
+    })
+
     test('two questions at once: a form connects the account that it names, or none', async () => {
       const started = await begin()
       const first = await lure(started)
@@ -244,6 +274,28 @@ describeEachSession((variant) => {
       expect((await started.browser.submit(second, 0, {}, VICTIM)).status).toBe(200)
       expect(await started.accounts()).toEqual(['sub-alice'])
     })
+
+    test.each(['declined before', 'while the provider was down'])(
+      'another try from the page of a guard is still the wish of another site (%s)',
+      async (name) => {
+        let down = name !== 'declined before'
+        const { browser, url } = await begin({
+          client: {
+            fetch: async (input, init) => (down ? new Response('', { status: 503 }) : fetch(input, init)),
+          },
+        })
+        if (!down) {
+          server.autoApprove = { user: 'mallory', refuse: true }
+          expect((await browser.goto(`${url}/files`, VICTIM)).status).toBe(403)
+          server.autoApprove = { user: 'mallory' }
+        }
+        const stopped = await browser.goto(`${url}/files`, lured)
+        expect([stopped.status, stopped.chain.length]).toEqual([down ? 503 : 403, 1])
+        down = false
+        const href = /<a class="way" href="([^"]+)"/.exec(stopped.body)?.[1]?.replaceAll('&#38;', '&') as string
+        expectQuestion(await browser.goto(url + href, { ...VICTIM, from: stopped }))
+      },
+    )
 
     test('begun here it is linked at once, and so is an account that the user has', async () => {
       const started = await begin()
@@ -397,6 +449,25 @@ describe('N3: what counts as begun on another site', () => {
     expect(browser.cookies().filter(({ name }) => name.includes('flow.'))).toEqual([])
   })
 
+  test.each(['account=new', 'account=sub-mallory'])(
+    'an account that is confirmed joins the others: %s',
+    async (query) => {
+      const started = await start({})
+      const { browser, url, accounts } = started
+      server.autoApprove = { user: 'victim' }
+      await browser.goto(`${url}/oauth2authorize?return_url=/accounts`, { ...VICTIM, from: `${url}/` })
+      expect(await accounts()).toEqual(['sub-victim'])
+      server.autoApprove = { user: 'mallory' }
+      const attacker = new Browser()
+      await attacker.goto(`${url}/oauth2authorize`, as('attacker'))
+      const question = await lure(started, (await attacker.xhr(`${url}/link?${query}`, as('attacker'))).body)
+      expectQuestion(question)
+      expect(await accounts()).toEqual(['sub-victim'])
+      await browser.submit(question, 0, {}, VICTIM)
+      expect(await accounts()).toEqual(['sub-victim', 'sub-mallory'])
+    },
+  )
+
   test.each([true, false])('consent that is asked for again on the way: begun elsewhere %s', async (elsewhere) => {
     const started = await start({
       client: {
@@ -428,6 +499,34 @@ describe('N3: what counts as begun on another site', () => {
     // Once asked, what follows is judged by itself.
     const page = await browser.goto(`${url}/oauth2authorize?return_url=/accounts`, { ...VICTIM, from: `${url}/` })
     expect(page.json()).toEqual(['sub-mallory'])
+  })
+
+  const wayOn = ({ body }: Page) => /href="([^"]+)"/.exec(body)?.[1]?.replaceAll('&#38;', '&') as string
+
+  test.each([true, false])('another try after a refusal at the provider: begun elsewhere %s', async (elsewhere) => {
+    const { browser, url, provider } = await startApp({
+      storage: memoryStore(),
+      client: { userKey: ({ headers }) => headers['x-user'] as string | undefined },
+    })
+    provider.authorizeAnswer = ({ state = '' }) => ({ state, iss: provider.issuer, error: 'access_denied' })
+    const from = elsewhere ? EVIL : `${url}/`
+    const refused = await browser.goto(`${url}/files`, { ...VICTIM, from })
+    expect([refused.status, refused.body]).toEqual([403, expect.stringContaining('FST_OAUTH2_ACCESS_DENIED')])
+    provider.authorizeAnswer = undefined
+    const asked = await browser.clone().step(url + wayOn(refused), { ...VICTIM, from: refused })
+    expect(new URL(asked.location as string).searchParams.get('scope')).toContain('files.read')
+    const page = await browser.goto(url + wayOn(refused), { ...VICTIM, from: refused })
+    if (elsewhere) expectQuestion(page)
+    else expect([page.status, page.url]).toEqual([200, `${url}/files`])
+  })
+
+  test('another try after a form of ours that did not count', async () => {
+    const started = await start({})
+    const { browser, url } = started
+    const refused = await browser.submit(await lure(started), 0, { _csrf: 'x' }, VICTIM)
+    expect([refused.status, refused.headers.get('referrer-policy')]).toEqual([403, 'no-referrer'])
+    expectQuestion(await browser.goto(url + wayOn(refused), { ...VICTIM, from: refused }))
+    expect(await started.accounts()).toEqual([])
   })
 
   test("the app's own sign-in, which another site sent the person to", async () => {
@@ -478,6 +577,8 @@ describe('N3: the route', () => {
       const page = await browser.step(`${url}/oauth2callback/confirm?flow=${flow}`, { ...VICTIM, method: 'POST' })
       expect([page.status, page.body]).toEqual([403, expect.stringContaining('FST_OAUTH2_XSRF_INVALID')])
     }
+    const toProgram = await browser.xhr(`${url}/oauth2callback/confirm?flow=x`, { ...VICTIM, method: 'POST' })
+    expect([toProgram.status, toProgram.headers.get('referrer-policy')]).toEqual([403, 'no-referrer'])
   })
 
   test('an account is not called by an address that the provider does not vouch for', async () => {
@@ -487,6 +588,20 @@ describe('N3: the route', () => {
     expectQuestion(page)
     expect(page.body).toContain('Account: sub-alice')
     expect(page.body).not.toContain('victim@example.com')
+  })
+
+  test('an account without an address, or without any name, is called what there is', async () => {
+    for (const named of [true, false]) {
+      const { browser, url, provider } = await startApp({
+        storage: memoryStore(),
+        client: { userKey: () => 'victim', ...(named ? {} : { scopes: ['files.read'] }) },
+      })
+      provider.idTokenClaims = ({ email: _, ...claims }) => claims
+      provider.userinfoAnswer = () => ({ status: 404, body: 'none' })
+      const question = await browser.goto(`${url}/oauth2authorize`, { from: EVIL })
+      expectQuestion(question)
+      expect(question.body).toContain(named ? 'Account: sub-alice' : 'Account: not named by the provider')
+    }
   })
 
   test('what an account is called cannot become anything else on the page', async () => {

@@ -161,6 +161,20 @@ for (const kind of await sharedKinds(describe)) {
         ['a record of the next version', await sealed(KEY, '{"v":2,"future":true}'), 'newer_version'],
         ['sealed in the way of the next version', await sealed(KEY, '{}', { v: 2 }), 'newer_version'],
         ['sealed by us, and no record', await sealed(KEY, '{"v":1}'), 'damaged'],
+        ...(await Promise.all(
+          [
+            { attempt: [null] },
+            { attempt: { id: 'a', hash: 'h', at: 'noon' } },
+            { attempt: null },
+            { doubtedSince: 'noon' },
+          ].map(
+            async (part): Promise<[string, string, string]> => [
+              `sealed by us, with ${JSON.stringify(part)}`,
+              await sealed(KEY, await reworked(part)),
+              'damaged',
+            ],
+          ),
+        )),
         ['never sealed', '{"v":1,"accounts":[]}', 'damaged'],
         ['nothing', ' ', 'damaged'],
         ...truncated(own).map((value): [string, string, string] => [`cut to ${value.length}`, value, 'damaged']),
@@ -194,6 +208,11 @@ for (const kind of await sharedKinds(describe)) {
       await shared.store.put(place, own)
       expect((await alice.xhr(`${url}/profile`)).json()).toMatchObject({ user: 'sub-alice' })
       expect(leaks(secretsOf(app), app.logs.text())).toEqual([])
+
+      async function reworked(part: object) {
+        const { accounts, ...record } = JSON.parse(await new KeyRing([KEY]).open('credentials', context, own))
+        return JSON.stringify({ ...record, accounts: [{ ...accounts[0], ...part }] })
+      }
 
       function sealedElsewhere() {
         const elsewhere = [provider.issuer, provider.clientId, 'user/oauth2/sub-bob']

@@ -280,7 +280,8 @@ describe.skipIf(absent)('the example app in Chromium', { timeout: 60_000, retry:
     expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Sign in')
     await page.keyboard.press('Enter')
     await page.waitForURL((to) => to.origin !== url)
-    // The authorization server puts the focus into the first field.
+    // The authorization server puts the focus into the first field; the browser does so some time after the page is there.
+    await page.waitForFunction(() => document.activeElement?.getAttribute('name') === 'username')
     await page.keyboard.type('alice')
     await page.keyboard.press('Tab')
     await page.keyboard.type('password')

@@ -1,12 +1,12 @@
 /**
- * The package as an app has it: compiled, in a folder of its own, beside those packages only that the app has installed.
+ * The package as an app has it: built, in a folder of its own, beside those packages only that the app has installed.
  */
 import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process'
-import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { buildPackage } from '../helpers/build.js'
 import type { Ran } from './run.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -27,20 +27,9 @@ export async function install(): Promise<Installed> {
   const folder = await mkdtemp(join(tmpdir(), 'installed-'))
   const home = join(folder, 'elsewhere/node_modules/fastify-oauth2client')
   const app = join(folder, 'app')
-  await mkdir(home, { recursive: true })
   await mkdir(join(app, 'node_modules'), { recursive: true })
-  await copyFile(join(root, 'package.json'), join(home, 'package.json'))
   const { bin, dependencies, peerDependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-  const compilerOptions = { noCheck: true, declaration: false, declarationMap: false, rootDir: join(root, 'src') }
-  await writeFile(
-    join(home, 'tsconfig.json'),
-    JSON.stringify({
-      extends: join(root, 'tsconfig.build.json'),
-      compilerOptions: { ...compilerOptions, outDir: 'dist', types: [] },
-      include: [join(root, 'src')],
-    }),
-  )
-  await promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', home])
+  await buildPackage(home)
 
   const link = async (name: string, into: string) => {
     const target = join(into, name)

@@ -70,10 +70,10 @@ afterAll(async () => {
 
 const servers = await serverStores()
 for (const shared of [...servers, sqlite]) {
-  shared.describe(`${shared.name}: a process is killed`, () => deaths(shared, true))
+  shared.describe(`J3: ${shared.name}: a process is killed`, () => deaths(shared, true))
 }
 // What locks are good for does not depend on who keeps them.
-sqlite.describe('SQLite, without locks: a process is killed', () => deaths(sqlite, false))
+sqlite.describe('J3: SQLite, without locks: a process is killed', () => deaths(sqlite, false))
 
 function deaths(shared: SharedStore, locks: boolean): void {
   let place: Awaited<ReturnType<SharedStore['create']>>

@@ -388,3 +388,56 @@ test.each<[unknown]>([[-1], [Number.NaN], [Number.POSITIVE_INFINITY], ['2'], [nu
     )
   },
 )
+
+describe('a read that is under way', () => {
+  async function reading(options: { readonly certain?: boolean }) {
+    const { here } = await world()
+    const { manager } = here.app.oauth2[kClient]
+    const { keeper } = manager
+    const vault = manager.vaultOf('sub-alice')
+    pass(2_000)
+    here.store.calls.length = 0
+    const gate = new Gate()
+    here.store.held = gate
+    const first = keeper.load(vault, options)
+    await gate.arrived()
+    return { first, gate, calls: here.store.calls, load: () => keeper.load(vault, { recall: true }) }
+  }
+
+  test('is waited for by whoever comes within half a second, and one that never ends by nobody else', async () => {
+    const { first, gate, calls, load } = await reading({})
+    const joined = [load()]
+    pass(499)
+    joined.push(load())
+    expect(calls).toEqual(['get'])
+    pass(1)
+    // This one has an answer while the others wait.
+    expect(await load()).not.toHaveProperty('remembered')
+    expect(calls).toEqual(['get', 'get'])
+    gate.release()
+    // Nobody is refused for it: it began before they came.
+    for (const one of await Promise.all(joined)) expect(one).toMatchObject({ remembered: true })
+    expect(await first).not.toHaveProperty('remembered')
+    expect(calls).toEqual(['get', 'get'])
+  })
+
+  test('for somebody who is about to be refused is waited for by nobody: it fails where memory would do', async () => {
+    const { gate, calls, load } = await reading({ certain: true })
+    expect(await load()).toMatchObject({ record: { accounts: [{ id: 'sub-alice' }] } })
+    expect(calls).toEqual(['get', 'get'])
+    gate.release()
+  })
+
+  test('is as old as its beginning: what came late is not remembered for longer', async () => {
+    const { first, gate, calls, load } = await reading({})
+    pass(1_500)
+    gate.release()
+    await first
+    pass(499)
+    await load()
+    expect(calls).toEqual(['get'])
+    pass(1)
+    await load()
+    expect(calls).toEqual(['get', 'get'])
+  })
+})

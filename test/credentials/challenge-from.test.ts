@@ -52,7 +52,7 @@ describe('what an API wants', () => {
   })
 })
 
-test('whatever an API says is read without a throw, and in time', () => {
+test('M3: whatever an API says is read without a throw, and in time', () => {
   const pieces = fc.constantFrom('Bearer', ' ', ',', '=', '"', '\\', 'error', 'scope', 'a', '/', '==', '\t')
   fc.assert(
     fc.property(fc.array(pieces, { maxLength: 200 }), (parts) => {

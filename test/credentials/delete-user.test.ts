@@ -190,6 +190,46 @@ describe('a provider that is away', () => {
   })
 })
 
+test.each([
+  ['stay', 'always'],
+  ['are replaced', 'rotate'],
+] as const)(
+  'a grant that only an access token ends, where refresh tokens %s: each try goes on with the one that is good by then',
+  async (_name, policy) => {
+    const provider = await scripted()
+    provider.refreshTokenPolicy = policy
+    const asked: string[] = []
+    let ends = false
+    const revoke = async ({ accessToken }: { accessToken: string }) => {
+      asked.push(accessToken)
+      return ends
+    }
+    const { issuer, clientId, clientSecret } = provider
+    const client = {
+      provider: { issuer, revoke },
+      clientId,
+      clientSecret: clientSecret as string,
+      storage: memoryStore(),
+      encryptionKeys: KEY,
+    }
+    const { app, browser, url } = await startApp({ provider, storage: client.storage, client })
+    await browser.goto(`${url}/profile`)
+    provider.tokenAnswer = down
+    expect(await app.oauth2.deleteUser('sub-alice')).toMatchObject({ pending: 1 })
+    expect(asked).toEqual([])
+    provider.tokenAnswer = undefined
+    for (const tries of [1, 2]) {
+      expect(await new CredentialManager(client).sweep()).toMatchObject({ revoked: 0, revocationsPending: 1 })
+      expect(asked.filter((token) => provider.isValidAccessToken(token))).toHaveLength(tries)
+    }
+    ends = true
+    expect(await new CredentialManager(client).sweep()).toMatchObject({ revoked: 1, revocationsPending: 0 })
+    const refreshes = provider.requests.filter(({ params }) => params.grant_type === 'refresh_token')
+    // The first was asked for while the provider was down.
+    expect(new Set(refreshes.slice(1).map(({ params }) => params.refresh_token)).size).toBe(policy === 'rotate' ? 3 : 1)
+  },
+)
+
 test.each(['after', 'before'] as const)(
   'a refresh that is under way (%s its answer) leaves nothing alive',
   async (when) => {

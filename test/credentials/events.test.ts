@@ -95,6 +95,15 @@ describeEachSession((variant) => {
     for (const secret of [...provider.secrets(), 'in-the-url']) expect(text).not.toContain(secret)
   })
 
+  test('a sign-in is told where credentials are kept in the session too', async () => {
+    const told = watch(['authorized'])
+    const { url, browser, changes } = await start({ variant, storage: 'session' })
+    await browser.goto(`${url}/profile`)
+    const user = expect.stringMatching(/^session\//)
+    expect(told).toEqual([['authorized', { ...alice, user, scopes: base }]])
+    expect(changes).toEqual([{ ...alice, user, change: 'authorized', scopes: base }])
+  })
+
   test.each(['store', 'session'] as const)('a grant that died: once, with the reason (%s)', async (storage) => {
     const told = watch(['refresh-failed', 'guard-refused', 'refreshed'])
     const { url, browser, provider, changes } = await start({
@@ -149,7 +158,7 @@ test('credentials without an identity have no account, and an adopted one was au
 })
 
 describe('grants that die', () => {
-  test('ten within a minute are an alarm, on the channel and in the log, once', async () => {
+  test('N6: ten within a minute are an alarm, on the channel and in the log, once', async () => {
     const told = watch(['grants-dying'])
     const { app, provider, clock, logs } = await start()
     const user = async (index: number) => {

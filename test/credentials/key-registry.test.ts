@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { KeyRegistry } from '../../src/credentials/upkeep/key-registry.js'
-import { RecordSealer, storeVault } from '../../src/credentials/vault.js'
+import { RecordSealer, StoreVault } from '../../src/credentials/vault.js'
 import { KeyRing } from '../../src/keys/key-ring.js'
 import { memoryStore } from '../../src/storage/memory.js'
 import type { CredentialStore } from '../../src/storage/storage.js'
@@ -97,7 +97,7 @@ describe('registering', () => {
     }
     const { registry } = setUp(store)
     const sealer = new RecordSealer(new KeyRing([NEW, OLD]), issuer, 'client')
-    const vault = storeVault(store, sealer, 'user/oauth2/alice', registry())
+    const vault = new StoreVault(store, sealer, 'user/oauth2/alice', registry())
     const record = { v: 1, issuer, clientId: 'client', accounts: [] } as const
     await vault.write(record, 0)
     expect(seen).toEqual(['get keys/', 'put keys/', 'put user/'])
@@ -111,7 +111,7 @@ describe('registering', () => {
     const { registry } = setUp(store)
     const sealer = new RecordSealer(new KeyRing([OLD]), issuer, 'client')
     store.failing = true
-    const vault = storeVault(store, sealer, 'user/oauth2/alice', registry())
+    const vault = new StoreVault(store, sealer, 'user/oauth2/alice', registry())
     const write = vault.write({ v: 1, issuer, clientId: 'client', accounts: [] }, 0)
     await expect(write).rejects.toMatchObject({ code: 'FST_OAUTH2_STORE_UNAVAILABLE' })
     store.failing = false

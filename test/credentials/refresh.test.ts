@@ -133,7 +133,7 @@ describe.each([
     expect(refreshes()).toBe(0)
   })
 
-  test('50 requests at once make one refresh, and every one of them is served', async () => {
+  test('J1: 50 requests at once make one refresh, and every one of them is served', async () => {
     let requests = 0
     let all: () => void = () => {}
     const everybody = new Promise<void>((resolve) => {
@@ -161,7 +161,7 @@ describe.each([
     expect(refreshes()).toBe(1)
   })
 
-  test('one refresh, too, when one request could wait and another one cannot', async () => {
+  test('J1: one refresh, too, when one request could wait and another one cannot', async () => {
     let answered: () => void = () => {}
     const refused = new Promise<void>((resolve) => {
       answered = resolve
@@ -192,7 +192,7 @@ describe.each([
     expect(refreshes()).toBe(1)
   })
 
-  test('a live token is served when the provider fails, and the provider is left alone for a while', async () => {
+  test('J6: a live token is served when the provider fails, and the provider is left alone for a while', async () => {
     const { browser, url, provider, refreshes } = await signedIn({ ...setup, rotation: 'none' })
     clock.advance(HOUR - 59 * SECOND)
     onRefresh(provider, { status: 503, body: {} })
@@ -203,7 +203,7 @@ describe.each([
     expect(refreshes()).toBe(2)
   })
 
-  test('a provider that is down is a 503 that says when to come back, and what is stored is kept', async () => {
+  test('J6: a provider that is down is a 503 that says when to come back, and what is stored is kept', async () => {
     const { browser, url, provider } = await signedIn({ ...setup, rotation: 'none' })
     clock.advance(HOUR)
     onRefresh(provider, { status: 502, body: '<html>bad gateway</html>' })
@@ -215,7 +215,7 @@ describe.each([
     expect(provider.count('authorize')).toBe(1)
   })
 
-  test('a new refresh token is the one that is used next', async () => {
+  test('J3: a new refresh token is the one that is used next', async () => {
     const { browser, url, refreshes } = await signedIn({
       ...setup,
       prepare: (provider) => {
@@ -229,7 +229,7 @@ describe.each([
     }
   })
 
-  test('invalid_grant ends it: a script is told once and for all, a person is asked', async () => {
+  test('J5: invalid_grant ends it: a script is told once and for all, a person is asked', async () => {
     const { browser, url, provider, refreshes } = await signedIn(setup)
     clock.advance(HOUR)
     provider.withdraw()
@@ -285,7 +285,7 @@ describe('early refresh', () => {
   })
 })
 
-describe('the provider says that the grant is over', () => {
+describe('J5: the provider says that the grant is over', () => {
   const challenge = { 'www-authenticate': 'Bearer error="invalid_grant", error_description="gone"' }
   test.each<[string, Answer]>([
     ['400, JSON', { status: 400, body: { error: 'invalid_grant', error_description: 'canary of the provider' } }],
@@ -619,7 +619,7 @@ describe('what an answer brings', () => {
     ['wider', 'openid email files.read calendar.read', ['openid', 'email', 'files.read', 'calendar.read']],
     ['with commas', 'openid,email', ['openid', 'email']],
     ['empty', '', ['openid']],
-  ])('scope %s', async (_name, scope, expected) => {
+  ])('J4: scope %s', async (_name, scope, expected) => {
     const { browser, url, provider, record } = await signedIn()
     await browser.goto(`${url}/files`)
     clock.advance(HOUR)
@@ -662,7 +662,7 @@ describe('what an answer brings', () => {
 
 describe('what happens while a refresh is under way', () => {
   test.each(['always', 'rotate'] as const)(
-    'revoked: it stays revoked, and what arrives is revoked too (%s)',
+    'J11: revoked: it stays revoked, and what arrives is revoked too (%s)',
     async (policy) => {
       const { browser, url, provider, record, changes } = await signedIn({
         prepare: (p) => {
@@ -690,7 +690,7 @@ describe('what happens while a refresh is under way', () => {
     },
   )
 
-  test('a sign-in with a refresh token of its own wins', async () => {
+  test('J5: a sign-in with a refresh token of its own wins', async () => {
     const { browser, url, provider, record } = await signedIn()
     clock.advance(HOUR)
     const gate = holdRefreshes(provider)
@@ -752,7 +752,7 @@ describe('what happens while a refresh is under way', () => {
     })
   })
 
-  test('two apps on one store make one refresh', async () => {
+  test('J2: two apps on one store make one refresh', async () => {
     const storage = memoryStore({ clock: clock.now })
     const variant = sessionVariants[2]!
     const first = await signedIn({ storage, variant })
@@ -790,7 +790,7 @@ describe('what happens while a refresh is under way', () => {
     expect(await record()).toEqual(taken)
   })
 
-  test('a refusal of a refresh token that was replaced meanwhile is nobody’s end', async () => {
+  test('J5: a refusal of a refresh token that was replaced meanwhile is nobody’s end', async () => {
     const { browser, url, provider, record } = await signedIn()
     clock.advance(HOUR)
     const gate = new Gate()
@@ -931,7 +931,7 @@ describe('the store', () => {
     })
   })
 
-  test('sees nothing in clear, at no stage', async () => {
+  test('J10: sees nothing in clear, at no stage', async () => {
     const written: string[] = []
     const { put, ...rest } = memoryStore({ clock: clock.now })
     const storage: CredentialStore = {

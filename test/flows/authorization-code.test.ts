@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { inspect } from 'node:util'
 import { expect, onTestFinished, test } from 'vitest'
 import { type AuthorizationRequest, authorizationCodeGrant, authorizationUrl, Provider } from '../../src/flows/index.js'
-import { type ScriptedProviderOptions, startScriptedProvider } from '../helpers/scripted-provider.js'
+import { type Answer, type ScriptedProviderOptions, startScriptedProvider } from '../helpers/scripted-provider.js'
 
 const redirectUri = 'https://app.example.com/callback'
 
@@ -76,7 +76,12 @@ test('FW-2 extra parameters win over what the endpoint came with, and over nothi
     'request_uri',
   ]) {
     const refused = await failureOf(authorizationUrl(provider, { redirectUri, params: { [name]: 'mine' } }))
-    expect(refused).toMatchObject({ code: 'FST_OAUTH2_OPTION_INVALID', message: expect.stringContaining(`"${name}"`) })
+    const instead =
+      name === 'request_uri' ? ': use the option "pushedAuthorizationRequests"' : ', which belongs to the flow'
+    expect(refused).toMatchObject({
+      code: 'FST_OAUTH2_OPTION_INVALID',
+      message: `Option "params": may not set "${name}"${instead}.`,
+    })
   }
 })
 
@@ -108,10 +113,73 @@ test('what the provider itself adds is held to the same: nothing that protects t
       const failure = await failureOf(refused)
       expect(failure).toMatchObject({
         code: 'FST_OAUTH2_OPTION_INVALID',
-        message: expect.stringContaining('"max_age"'),
+        message: expect.stringContaining('"max_age": must be a whole number of seconds'),
       })
     }
   }
+})
+
+test('without scopes there is neither a scope nor a nonce, and an age that nobody can vouch for is only asked for', async () => {
+  const { provider, server } = await provided()
+  const { url, request } = await authorizationUrl(provider, { redirectUri, maxAge: 60 })
+  const { searchParams } = new URL(url)
+  expect([searchParams.has('scope'), searchParams.has('nonce'), searchParams.get('max_age')]).toEqual([
+    false,
+    false,
+    '60',
+  ])
+  expect(request).not.toHaveProperty('nonce')
+  // Nobody asked for an ID token, so what calls itself one is not even read.
+  server.tokenAnswer = async (_params, defaults) => ({ body: { ...(await defaults()).body, id_token: 'nonsense' } })
+  const tokens = await authorizationCodeGrant(provider, request, await answerTo(url))
+  expect(server.isValidAccessToken(tokens.accessToken)).toBe(true)
+  expect(tokens).not.toHaveProperty('claims')
+  const classed = await authorizationUrl(provider, { redirectUri, acrValues: ['mfa'] })
+  expect(await authorizationCodeGrant(provider, classed.request, await answerTo(classed.url))).toMatchObject({
+    tokenType: 'Bearer',
+  })
+})
+
+test('an answer in another name of the provider is taken, and one of somebody else is not', async () => {
+  const { server } = await provided()
+  const provider = new Provider({
+    provider: { issuer: server.issuer, validIssuer: (issuer: string) => issuer === 'https://tenant.example' },
+    clientId: server.clientId,
+    clientSecret: server.clientSecret as string,
+  })
+  for (const [iss, taken] of [
+    [['https://tenant.example'], true],
+    [['https://evil.example'], false],
+    [['https://tenant.example', 'https://evil.example'], false],
+    [['https://evil.example', 'https://tenant.example'], false],
+    [['https://tenant.example', 'https://tenant.example'], false],
+    [[server.issuer, server.issuer], false],
+    [[''], false],
+  ] as const) {
+    const { url, request } = await authorizationUrl(provider, { redirectUri })
+    const back = await answerTo(url)
+    back.searchParams.delete('iss')
+    for (const one of iss) back.searchParams.append('iss', one)
+    const outcome = authorizationCodeGrant(provider, request, back)
+    if (taken) expect(await outcome).toMatchObject({ tokenType: 'Bearer' })
+    else expect(await failureOf(outcome), iss.join()).toMatchObject({ code: 'FST_OAUTH2_STATE_INVALID' })
+  }
+})
+
+test.each<[string, Answer, object]>([
+  ['a refusal', { status: 400, body: { error: 'invalid_request' } }, { kind: 'refused', error: 'invalid_request' }],
+  ['our registration', { status: 401, body: { error: 'invalid_client' } }, { kind: 'client' }],
+  ['trouble', { status: 503, body: 'down' }, { kind: 'in_doubt', status: 503 }],
+  ['no reference', { status: 201, body: { expires_in: 60 } }, { kind: 'unusable' }],
+])('a request that is sent ahead and not taken says what failed: %s', async (_name, answer, expected) => {
+  const { server } = await provided()
+  server.parAnswer = () => answer
+  const { issuer, clientId, clientSecret } = server
+  const config = { provider: { issuer }, clientId, clientSecret: clientSecret as string }
+  const provider = new Provider({ ...config, pushedAuthorizationRequests: true })
+  const failure = await failureOf(authorizationUrl(provider, { redirectUri }))
+  expect(failure).toMatchObject({ name: 'ProviderFailure', ...expected })
+  expect(failure.message).toMatch(/^pushed authorization request failed: /)
 })
 
 test('FW-5 without a redirect URI there is no URL', async () => {
@@ -119,6 +187,7 @@ test('FW-5 without a redirect URI there is no URL', async () => {
   for (const wrong of ['', '/callback', undefined as unknown as string]) {
     expect(await failureOf(authorizationUrl(provider, { redirectUri: wrong }))).toMatchObject({
       code: 'FST_OAUTH2_OPTION_INVALID',
+      message: 'Option "redirectUri": must be an absolute URL.',
     })
   }
 })
@@ -179,6 +248,9 @@ test('an answer to another request is refused before anything is sent', async ()
     changed((p) => p.set('iss', 'https://evil.example')),
     changed((p) => p.delete('iss')),
     changed((p) => p.delete('code')),
+    changed((p) => p.set('id_token', 'e30.e30.c2ln')),
+    changed((p) => p.set('token', 'at')),
+    changed((p) => p.set('response', 'e30.e30.c2ln')),
     changed((p) => {
       p.delete('state')
       p.set('error', 'access_denied')
@@ -199,27 +271,33 @@ test('a request that lost what protects it, or is of another provider, is refuse
   const { server, provider } = await provided()
   const { url, request } = await authorizationUrl(provider, { redirectUri })
   const back = await answerTo(url)
-  const broken: Partial<AuthorizationRequest>[] = [
-    { state: '' },
-    { codeVerifier: undefined as unknown as string },
-    { redirectUri: 5 as unknown as string },
-    { issuer: 'https://other.example' },
+  const broken: [Partial<AuthorizationRequest>, string][] = [
+    [{ state: '' }, 'has lost its "state".'],
+    [{ codeVerifier: undefined as unknown as string }, 'has lost its "codeVerifier".'],
+    [{ redirectUri: 5 as unknown as string }, 'has lost its "redirectUri".'],
+    [{ issuer: 'https://other.example' }, `was made for another provider than ${server.issuer}.`],
   ]
-  for (const part of broken) {
+  for (const [part, problem] of broken) {
     const failure = await failureOf(authorizationCodeGrant(provider, { ...request, ...part }, back))
-    expect(failure).toMatchObject({ code: 'FST_OAUTH2_OPTION_INVALID', message: expect.stringContaining('"request"') })
+    expect(failure).toMatchObject({ code: 'FST_OAUTH2_OPTION_INVALID', message: `Option "request": ${problem}` })
   }
   expect(server.count('token')).toBe(0)
 })
 
 test.each([
-  ['access_denied', 'FST_OAUTH2_ACCESS_DENIED'],
-  ['login_required', 'FST_OAUTH2_ACCESS_DENIED'],
-  ['temporarily_unavailable', 'FST_OAUTH2_PROVIDER_UNAVAILABLE'],
-  ['server_error', 'FST_OAUTH2_EXCHANGE_FAILED'],
-  ['unauthorized_client', 'FST_OAUTH2_CLIENT_REJECTED'],
-  ['something_else', 'FST_OAUTH2_AUTHORIZATION_FAILED'],
-])('FW-9 a callback with error=%s is %s', async (error, code) => {
+  ['access_denied', { code: 'FST_OAUTH2_ACCESS_DENIED' }],
+  ['consent_required', { code: 'FST_OAUTH2_ACCESS_DENIED' }],
+  ['login_required', { code: 'FST_OAUTH2_ACCESS_DENIED' }],
+  ['interaction_required', { code: 'FST_OAUTH2_ACCESS_DENIED' }],
+  ['account_selection_required', { code: 'FST_OAUTH2_ACCESS_DENIED' }],
+  ['temporarily_unavailable', { code: 'FST_OAUTH2_PROVIDER_UNAVAILABLE', headers: { 'retry-after': '5' } }],
+  ['server_error', { code: 'FST_OAUTH2_EXCHANGE_FAILED' }],
+  ...['invalid_scope', 'invalid_request', 'unauthorized_client', 'unsupported_response_type'].map((error) => {
+    const cause = { message: `the authorization endpoint answered ${error}` }
+    return [error, { code: 'FST_OAUTH2_CLIENT_REJECTED', cause }] as const
+  }),
+  ['something_else', { code: 'FST_OAUTH2_AUTHORIZATION_FAILED' }],
+] as const)('FW-9 a callback with error=%s is %j', async (error, expected) => {
   const { server, provider } = await provided()
   server.authorizeAnswer = ({ state }) => ({
     error,
@@ -229,7 +307,7 @@ test.each([
   })
   const { url, request } = await authorizationUrl(provider, { redirectUri })
   const failure = await failureOf(authorizationCodeGrant(provider, request, await answerTo(url)))
-  expect(failure).toMatchObject({ code })
+  expect(failure).toMatchObject(expected)
   expect(failure.message).not.toContain('<b>')
   expect(server.count('token')).toBe(0)
 })
@@ -316,6 +394,7 @@ test('what is missing or of another kind is refused by name', async () => {
   })
   const none = null as never
   expect(await failureOf(authorizationCodeGrant(provider, none))).toMatchObject(refused('request'))
+  expect(await failureOf(authorizationCodeGrant(provider, 'code' as never))).toMatchObject(refused('request'))
   expect(await failureOf(authorizationCodeGrant(provider, request, none))).toMatchObject(refused('callback'))
   const scopes = 'openid email' as unknown as string[]
   expect((await authorizationUrl(provider, { redirectUri, scopes })).request.scopes).toEqual(['openid', 'email'])
@@ -379,6 +458,7 @@ test.each(['', undefined as unknown as string])('a bare code that is none is ref
   const { provider } = await provided()
   expect(await failureOf(authorizationCodeGrant(provider, { code }))).toMatchObject({
     code: 'FST_OAUTH2_OPTION_INVALID',
+    message: 'Option "code": must be a non-empty string.',
   })
 })
 
@@ -389,5 +469,25 @@ test('a provider that is logged shows neither its secret nor anything else', asy
   for (const text of [inspect({ provider }, { depth: 9, showHidden: true }), JSON.stringify({ provider })]) {
     expect(text).toContain(server.issuer)
     expect(text).not.toContain('canary')
+  }
+})
+
+test('a class of authentication that was asked for is sent, and has to be in the ID token', async () => {
+  const { provider, server } = await provided()
+  const ask = () =>
+    authorizationUrl(provider, { redirectUri, scopes: ['openid'], acrValues: ['phr', 'mfa'], maxAge: 300 })
+  const { url, request } = await ask()
+  expect(Object.fromEntries(new URL(url).searchParams)).toMatchObject({ acr_values: 'phr mfa', max_age: '300' })
+  expect(request).toMatchObject({ acrValues: ['phr', 'mfa'], maxAge: 300 })
+  for (const [acr, code] of [
+    ['mfa', undefined],
+    ['pwd', 'FST_OAUTH2_STEP_UP_FAILED'],
+    [undefined, 'FST_OAUTH2_STEP_UP_FAILED'],
+  ] as const) {
+    const begun = await ask()
+    server.idTokenClaims = (claims) => ({ ...claims, auth_time: claims.iat, ...(acr && { acr }) })
+    const outcome = authorizationCodeGrant(provider, begun.request, await answerTo(begun.url))
+    if (code === undefined) expect((await outcome).claims).toMatchObject({ acr })
+    else expect(await failureOf(outcome)).toMatchObject({ code })
   }
 })

@@ -46,7 +46,7 @@ test.each(['null', '{}', '[]', '"x"', '5', 'true', JSON.stringify({ web, install
   },
 )
 
-test('CS-2 an unknown type is refused by its name', () => {
+test('L2, CS-2 an unknown type is refused by its name', () => {
   expect(problem(text(web, 'service_account'))).toContain('"service_account"')
   expect(problem(text(web, '__proto__'.repeat(100)))).toMatch(/^.{1,200}$/)
 })
@@ -87,6 +87,9 @@ test('CS-5 what is valid comes back as it was written, unknown members too', () 
 test('CS-6 a missing file: the message has its path, the code and what to do', () => {
   const path = join(tmpdir(), 'no-such-directory', 'client_secrets.json')
   expect(problemOf(() => loadClientSecrets(path))).toMatch(/no-such-directory.*ENOENT.*clientId/)
+  expect(() => loadClientSecrets(path)).toThrow(
+    expect.objectContaining({ cause: expect.objectContaining({ code: 'ENOENT' }) }),
+  )
 })
 
 test('CS-6 a directory in the place of the file', () => {
@@ -115,7 +118,7 @@ test('CS-8 a cache: read and checked once, never from disk again; what is bad is
   expect(problemOf(() => loadClientSecrets(path))).toContain('ENOENT')
 })
 
-test('a byte order mark is no part of the JSON', () => {
+test('L2: a byte order mark is no part of the JSON', () => {
   expect(loadClientSecrets(fileWith(`\uFEFF${text(web)}`))).toMatchObject({ clientId: web.client_id })
 })
 
@@ -142,7 +145,7 @@ test.each(['auth_uri', 'token_uri'])('%s that is no URL is refused by name', (na
   expect(problem(text({ ...web, [name]: 'accounts.google.com/auth' }))).toContain(`"${name}"`)
 })
 
-describe('the plugin with clientSecretsFile', () => {
+describe('L2: the plugin with clientSecretsFile', () => {
   async function appWith(content: string, options: Partial<OAuth2ClientOptions> = {}) {
     const asked: string[] = []
     const app = Fastify()

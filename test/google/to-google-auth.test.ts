@@ -205,6 +205,14 @@ describe('what is sent where', () => {
     expect(api.received.length).toBe(1)
   })
 
+  test('L6: a token that is bound to a key is not sent as if it were not', async () => {
+    const source = {
+      getAccessToken: async () => ({ token: 'at', tokenType: 'DPoP', expiresAt: undefined, scopes: [] }),
+    }
+    const files = drive({ version: 'v3', auth: toGoogleAuth(source) })
+    await expect(files.files.list()).rejects.toMatchObject({ code: 'FST_OAUTH2_OPTION_INVALID' })
+  })
+
   test('no token goes over plain HTTP, nor where it is not allowed', async () => {
     const refused = { code: 'FST_OAUTH2_ORIGIN_NOT_ALLOWED' }
     await expect(listWith(toGoogleAuth(counting()), { rootUrl: 'http://evil.example/' })).rejects.toMatchObject(refused)

@@ -74,7 +74,7 @@ describeEachSession((variant) => {
         expect(url + page.json().url).toBe((url + deep).replace('#part', ''))
       })
 
-      test('with missing scopes is sent for the union and comes back', async () => {
+      test('K1: with missing scopes is sent for the union and comes back', async () => {
         const { browser, url, provider } = await signedIn()
         const sent = await browser.step(`${url}/files?page=2`)
         expect(sent.status).toBe(302)
@@ -101,7 +101,7 @@ describeEachSession((variant) => {
     })
 
     describe('anything else', () => {
-      test('without credentials gets a 401 whose link works', async () => {
+      test('K5: without credentials gets a 401 whose link works', async () => {
         const { browser, url } = await start()
         for (const method of ['GET', 'POST']) {
           const page = await browser.xhr(method === 'GET' ? `${url}/profile` : `${url}/notes`, { method })
@@ -147,7 +147,7 @@ describeEachSession((variant) => {
     })
 
     describe('a person who says no', () => {
-      test('to one scope is told so, is not sent round, and can say yes later', async () => {
+      test('K2: to one scope is told so, is not sent round, and can say yes later', async () => {
         const { browser, url, provider } = await signedIn()
         provider.grant = (scopes) => scopes.filter((scope) => scope !== 'files.read')
         let page = await browser.goto(`${url}/files`)
@@ -164,7 +164,7 @@ describeEachSession((variant) => {
         expect([page.status, page.url]).toEqual([200, `${url}/files`])
       })
 
-      test('to one scope, with Ask again and no again, ends at the same page', async () => {
+      test('K2: to one scope, with Ask again and no again, ends at the same page', async () => {
         const { browser, url, provider } = await signedIn()
         provider.grant = (scopes) => scopes.filter((scope) => scope !== 'files.read')
         let page = await browser.goto(`${url}/files`)
@@ -300,7 +300,7 @@ describeEachSession((variant) => {
     // Over @fastify/secure-session, the session's own encryption is the only one.
     const sealed = kind === 'memory' || variant.kind === 'session'
     if (sealed)
-      test('a record under another key is a 503, and kept for whoever has the key', async () => {
+      test('J9: a record under another key is a 503, and kept for whoever has the key', async () => {
         const shared = sharedSessions(variant)
         const storage = kind === 'session' ? 'session' : memoryStore()
         const { browser, url, provider } = await signedIn({ variant: shared, storage })
@@ -318,7 +318,7 @@ describeEachSession((variant) => {
         expect(provider.count('token')).toBe(1)
       })
 
-    test("another client's record is a 503, and nothing is sent anywhere", async () => {
+    test("N6: another client's record is a 503, and nothing is sent anywhere", async () => {
       const shared = sharedSessions(variant)
       const storage = kind === 'session' ? 'session' : memoryStore()
       const { browser, url, provider } = await signedIn({ variant: shared, storage })
@@ -445,7 +445,7 @@ describeEachSession((variant) => {
       return started
     }
 
-    test('an access token that still works is used while the store is down', async () => {
+    test('J9: an access token that still works is used while the store is down', async () => {
       const store = breakableStore(memoryStore())
       const { browser, url } = await signedIn(store)
       store.failing = true
@@ -465,7 +465,7 @@ describeEachSession((variant) => {
       expect(provider.count('token', 'refresh_token')).toBe(0)
     })
 
-    test('the answer is a 503 when the store is down and nothing that works is at hand', async () => {
+    test('J9: the answer is a 503 when the store is down and nothing that works is at hand', async () => {
       const store = breakableStore(memoryStore())
       const { browser, url, clock, provider } = await signedIn(store)
       clock.advance(HOUR + 1)
@@ -488,7 +488,7 @@ describeEachSession((variant) => {
       expect([page.status, page.body]).toEqual([503, expect.stringContaining('FST_OAUTH2_STORE_UNAVAILABLE')])
     })
 
-    test.each(['damaged', 'newer'])('a %s record is a 503 and is never overwritten', async (what) => {
+    test.each(['damaged', 'newer'])('J9: a %s record is a 503 and is never overwritten', async (what) => {
       const store = memoryStore()
       const key = 'the key of this test, long enough'
       const { browser, url, provider } = await signedIn(store, { client: { encryptionKeys: key } })

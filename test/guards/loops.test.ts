@@ -32,7 +32,7 @@ describeEachSession((variant) => {
     const start = (options: TestAppOptions = {}): Promise<TestApp> =>
       startApp({ variant, storage: kind === 'session' ? 'session' : memoryStore(), routes: appPages, ...options })
 
-    test('a session cookie that vanishes ends in an error after one round', async () => {
+    test('N5: a session cookie that vanishes ends in an error after one round', async () => {
       const { browser, url, provider } = await start()
       const back = await browser.goto(`${url}/profile`, {
         stopAt: (next) => next.pathname === '/profile' && browser.log.length > 1,
@@ -48,7 +48,17 @@ describeEachSession((variant) => {
       expect([again.status, again.url]).toEqual([200, `${url}/profile`])
     })
 
-    test('tokens that have expired on arrival end in an error after one round', async () => {
+    test('N5: a page for everybody in between does not have the same error come later', async () => {
+      const { browser, url, provider } = await start()
+      await browser.goto(`${url}/profile`, { stopAt: (next) => next.pathname === '/profile' && browser.log.length > 1 })
+      browser.deleteCookie('localhost', variant.cookieName)
+      expect((await browser.goto(`${url}/`)).json()).toEqual({ user: null, has: false })
+      const page = await browser.goto(`${url}/profile`)
+      expect([page.status, page.body]).toEqual([403, expect.stringContaining('FST_OAUTH2_AUTHORIZATION_LOOP')])
+      expect(provider.count('authorize')).toBe(1)
+    })
+
+    test('N5: tokens that have expired on arrival end in an error after one round', async () => {
       const { browser, url, provider } = await start()
       provider.expiresIn = 0
       provider.refreshTokenPolicy = 'never'
@@ -63,7 +73,26 @@ describeEachSession((variant) => {
       expect([page.status, page.json().code]).toEqual([401, 'FST_OAUTH2_CREDENTIALS_REQUIRED'])
     })
 
-    test('a browser that keeps no cookies ends in an error after one round', async () => {
+    test('N5: tokens that live for seconds are used while they live, and end in an error when they come back dead', async () => {
+      const { browser, url, provider, clock } = await start()
+      provider.expiresIn = 20
+      provider.refreshTokenPolicy = 'never'
+      expect((await browser.goto(`${url}/profile`)).status).toBe(200)
+      expect((await browser.goto(`${url}/profile`)).chain).toHaveLength(1)
+      clock.advance(21_000)
+      expect((await browser.xhr(`${url}/profile`)).status).toBe(401)
+      // Their time was over before anybody could use them.
+      provider.tokenAnswer = async (_params, defaults) => {
+        const answer = await defaults()
+        clock.advance(25_000)
+        return { body: { ...answer.body, expires_in: 0 } }
+      }
+      const page = await browser.goto(`${url}/profile`)
+      expect([page.status, page.body]).toEqual([403, expect.stringContaining('FST_OAUTH2_AUTHORIZATION_LOOP')])
+      expect(provider.count('authorize')).toBe(2)
+    })
+
+    test('F4: a browser that keeps no cookies ends in an error after one round', async () => {
       const { url, provider } = await start()
       const page = await new Browser({ headers: { cookie: null } }).goto(`${url}/profile`)
       expect([page.status, page.body]).toEqual([400, expect.stringContaining('FST_OAUTH2_STATE_INVALID')])
@@ -71,7 +100,7 @@ describeEachSession((variant) => {
       expect(provider.count('token')).toBe(0)
     })
 
-    test('a provider that grants less than it says ends in an error after one round', async () => {
+    test('K2: a provider that grants less than it says ends in an error after one round', async () => {
       const { browser, url, provider } = await start()
       await browser.goto(`${url}/profile`)
       provider.grant = (scopes) => scopes.filter((scope) => scope !== 'files.read')
@@ -165,7 +194,7 @@ describeEachSession((variant) => {
   })
 })
 
-test('a session store that forgets ends in an error after one round', async () => {
+test('N5: a session store that forgets ends in an error after one round', async () => {
   class Forgetful extends SlowSessionStore {
     override set(id: string, session: never, done: (error?: unknown) => void): void {
       super.set(id, session, (error) => {

@@ -29,6 +29,8 @@ describe('who is redirected, and who is told', () => {
     ['a browser that reloads, with a purpose that is none', { 'sec-purpose': '' }],
     ['an old browser', OLD],
     ['an old browser that accepts little else', { ...OLD, accept: 'TEXT/HTML;q=0.1' }],
+    ['an old browser that would rather have something else', { ...OLD, accept: 'text/html;q=0.5, */*;q=0.4' }],
+    ['an old browser with a parameter that ends like one that refuses', { ...OLD, accept: 'text/html;xq=0' }],
     ['an old browser with a charset', { ...OLD, accept: 'application/xml, text/html;charset=utf-8;q=0.9' }],
   ]
   const told: [string, HeaderOverrides][] = [
@@ -54,10 +56,11 @@ describe('who is redirected, and who is told', () => {
     ['a program that says nothing', { ...OLD, accept: null }],
     ['a program that refuses HTML', { ...OLD, accept: 'application/json, text/html;q=0' }],
     ['a program that refuses HTML at length', { ...OLD, accept: 'text/html; q=0.000, */*' }],
+    ['a program that refuses one level of HTML', { ...OLD, accept: 'text/html;level=1;q=0' }],
     ['a program with a similar type', { ...OLD, accept: 'text/html5, application/json' }],
   ]
 
-  test('by header', async () => {
+  test('K5: by header', async () => {
     const { browser, url, provider } = await startApp()
     for (const [name, headers] of redirected) {
       const page = await browser.step(`${url}/profile`, { headers })
@@ -73,7 +76,7 @@ describe('who is redirected, and who is told', () => {
     expect(provider.count('authorize')).toBe(0)
   })
 
-  test('by method: HEAD starts no flow, and a form is not replayed', async () => {
+  test('D4, K5: by method: HEAD starts no flow, and a form is not replayed', async () => {
     const { browser, url } = await startApp({
       routes: (app) => {
         for (const method of ['PUT', 'DELETE', 'OPTIONS'] as const) {
@@ -83,6 +86,8 @@ describe('who is redirected, and who is told', () => {
     })
     const head = await browser.step(`${url}/profile`, { method: 'HEAD' })
     expect([head.status, head.body, head.headers.get('www-authenticate')]).toEqual([401, '', 'Bearer'])
+    // It has the headers of the page that a person would see.
+    expect(head.headers.get('content-type')).toBe('text/html; charset=utf-8')
     expect(browser.cookies().filter(({ name }) => name.includes('flow'))).toEqual([])
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {
       const page = await browser.step(`${url}/notes`, { method })
@@ -114,6 +119,12 @@ describe('caches between us and the browser', () => {
     }
   })
 
+  test('are told nothing else', async () => {
+    const { browser, url } = await startApp()
+    const vary = (await browser.xhr(`${url}/profile`)).headers.get('vary')
+    expect(vary?.toLowerCase().split(', ').sort()).toEqual([...DEPENDS_ON].sort())
+  })
+
   test('still see the Vary that the app had set, once', async () => {
     const { browser, url } = await startApp({
       routes: (app) => {
@@ -124,10 +135,13 @@ describe('caches between us and the browser', () => {
       },
     })
     for (const ask of [browser.step.bind(browser), browser.xhr.bind(browser)]) {
-      const names = ((await ask(`${url}/profile?vary=Origin,%20accept`)).headers.get('vary') ?? '').split(', ')
+      const vary = (await ask(`${url}/profile?vary=Origin,%20accept`)).headers.get('vary') ?? ''
+      const names = vary.split(',').map((name) => name.trim())
       expect(names).toContain('Origin')
       expect(names.filter((name) => name.toLowerCase() === 'accept')).toHaveLength(1)
-      expect((await ask(`${url}/profile?vary=*`)).headers.get('vary')).toBe('*')
+      for (const star of ['*', '%20*%20']) {
+        expect((await ask(`${url}/profile?vary=${star}`)).headers.get('vary')?.trim()).toBe('*')
+      }
     }
   })
 })

@@ -90,7 +90,8 @@ export function formEntries(form: Form, overrides: Overrides, button: Button | u
   const names = new Set(form.fields.map(({ name }) => name))
   const replaced = new Set<string>()
   for (const field of form.fields) {
-    const override = overrides[field.name]
+    // Names are anything: `__proto__` is a field like others.
+    const override = Object.hasOwn(overrides, field.name) ? overrides[field.name] : undefined
     const box = field.type === 'checkbox' || field.type === 'radio'
     if (field.name === '' || override === null) continue
     if (override === undefined) {

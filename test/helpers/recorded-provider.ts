@@ -1,4 +1,5 @@
 /** A provider that answers as a real one was recorded to: its paths, its shapes, its errors. Everything else is a 404. */
+import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import { onTestFinished } from 'vitest'
@@ -174,7 +175,10 @@ export class RecordedProvider {
     this.live.add(accessToken)
     this.refreshToken = `rt-${this.#issued}`
     const claims = this.#recording.idToken?.(this.origin)
-    const idToken = claims ? await this.sign({ nonce: this.#asked.get('nonce'), ...claims }) : ''
+    // A hash that was recorded is one of a token that was, too.
+    const at_hash = createHash('sha256').update(accessToken).digest().subarray(0, 16).toString('base64url')
+    const named = claims && 'at_hash' in claims ? { at_hash } : {}
+    const idToken = claims ? await this.sign({ nonce: this.#asked.get('nonce'), ...claims, ...named }) : ''
     return { origin: this.origin, accessToken, refreshToken: this.refreshToken, scopes, idToken }
   }
 

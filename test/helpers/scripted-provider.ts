@@ -6,9 +6,10 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http'
-import { exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from 'jose'
+import { decodeJwt, type JWK, type JWTPayload, SignJWT } from 'jose'
 import { Gate, type Hold } from './hold.js'
 import { type Answer, sendAnswer } from './scripted-answer.js'
+import { nextSigningKey } from './signing-keys.js'
 
 export type { Answer, Hold }
 
@@ -19,6 +20,7 @@ export type Endpoint =
   | 'token'
   | 'revoke'
   | 'introspect'
+  | 'par'
   | 'device'
   | 'userinfo'
   | 'api'
@@ -74,6 +76,8 @@ export interface ScriptedProviderOptions {
   clientId?: string
   /** null: a public client. */
   clientSecret?: string | null
+  /** What it signs with. Default `RS256`. */
+  algorithm?: string
   /** If given, others are refused. */
   redirectUris?: string[]
   /** Paths of another provider's endpoints, for presets that don't use discovery. */
@@ -132,6 +136,7 @@ export class ScriptedProvider {
   issuer = ''
   readonly clientId: string
   readonly clientSecret: string | null
+  readonly algorithm: string
   readonly paths: Record<Exclude<Endpoint, 'unknown'>, string>
 
   /** Who is at the browser. `alice` has the sub `sub-alice` and the address `alice@example.com`. */
@@ -149,8 +154,9 @@ export class ScriptedProvider {
   authorizeAnswer: AuthorizeScript | undefined
   tokenAnswer: Script | undefined
   revokeAnswer: Script | undefined
-  /** There is none unless it is scripted; the same for `deviceAnswer`. */
+  /** There is none unless it is scripted; the same for `parAnswer` and `deviceAnswer`. */
   introspectAnswer: Script | undefined
+  parAnswer: Script | undefined
   deviceAnswer: Script | undefined
   userinfoAnswer: Script | undefined
   apiAnswer: Script | undefined
@@ -164,6 +170,7 @@ export class ScriptedProvider {
   readonly #server: Server
   readonly #now: () => number
   readonly #codes = new Map<string, Code>()
+  readonly #pushed = new Map<string, Params>()
   readonly #accessTokens = new Map<string, AccessToken>()
   readonly #refreshTokens = new Map<string, RefreshToken>()
   readonly #consented = new Set<string>()
@@ -176,6 +183,7 @@ export class ScriptedProvider {
     this.#now = options.clock ?? Date.now
     this.clientId = options.clientId ?? 'test-client'
     this.clientSecret = options.clientSecret === undefined ? canary('secret') : options.clientSecret
+    this.algorithm = options.algorithm ?? 'RS256'
     this.paths = {
       discovery: '/.well-known/openid-configuration',
       jwks: '/jwks',
@@ -183,6 +191,7 @@ export class ScriptedProvider {
       token: '/token',
       revoke: '/revoke',
       introspect: '/introspect',
+      par: '/par',
       device: '/device',
       userinfo: '/userinfo',
       api: '/api/',
@@ -253,15 +262,16 @@ export class ScriptedProvider {
 
   /** Signs with a new key from now on; the old ones stay published. */
   async rotateKeys(): Promise<void> {
-    const { privateKey, publicKey } = await generateKeyPair('RS256')
+    const { privateKey, publicJwk } = await nextSigningKey(this.algorithm)
     const kid = randomBytes(8).toString('hex')
-    this.#keys.unshift({ kid, privateKey, jwk: { ...(await exportJWK(publicKey)), kid, alg: 'RS256', use: 'sig' } })
+    const jwk = { ...publicJwk, kid, alg: this.algorithm, use: 'sig' }
+    this.#keys.unshift({ kid, privateKey, jwk })
   }
 
   /** A JWT with these claims, signed as the provider's ID tokens are. */
   async sign(claims: JWTPayload, header: Record<string, string> = {}): Promise<string> {
     const { kid, privateKey } = this.#keys[0]!
-    return new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid, ...header }).sign(privateKey)
+    return new SignJWT(claims).setProtectedHeader({ alg: this.algorithm, kid, ...header }).sign(privateKey)
   }
 
   async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -311,13 +321,14 @@ export class ScriptedProvider {
     const { endpoint, params } = request
     if (endpoint === 'authorize') return this.#authorize(params)
     const { discoveryAnswer, jwksAnswer, tokenAnswer, revokeAnswer, userinfoAnswer, apiAnswer } = this
-    const { introspectAnswer, deviceAnswer } = this
+    const { introspectAnswer, parAnswer, deviceAnswer } = this
     const script = {
       discovery: discoveryAnswer,
       jwks: jwksAnswer,
       token: tokenAnswer,
       revoke: revokeAnswer,
       introspect: introspectAnswer,
+      par: parAnswer,
       device: deviceAnswer,
       userinfo: userinfoAnswer,
       api: apiAnswer,
@@ -341,6 +352,8 @@ export class ScriptedProvider {
         return this.#token(request)
       case 'revoke':
         return this.#revoke(request)
+      case 'par':
+        return this.#push(request)
       case 'userinfo':
       case 'api':
         return this.#protected(request)
@@ -359,27 +372,58 @@ export class ScriptedProvider {
       revocation_endpoint: at(this.paths.revoke),
       userinfo_endpoint: at(this.paths.userinfo),
       ...(this.introspectAnswer && { introspection_endpoint: at(this.paths.introspect) }),
+      ...(this.parAnswer && { pushed_authorization_request_endpoint: at(this.paths.par) }),
       ...(this.deviceAnswer && { device_authorization_endpoint: at(this.paths.device) }),
       response_types_supported: ['code'],
       grant_types_supported: ['authorization_code', 'refresh_token'],
       subject_types_supported: ['public'],
-      id_token_signing_alg_values_supported: ['RS256'],
+      id_token_signing_alg_values_supported: [this.algorithm],
       code_challenge_methods_supported: ['S256'],
       token_endpoint_auth_methods_supported: ['client_secret_post', 'client_secret_basic'],
       authorization_response_iss_parameter_supported: true,
     }
   }
 
-  async #authorize(params: Params): Promise<Answer> {
-    const { client_id, redirect_uri } = params
+  /** RFC 9126: good for one authorization request. */
+  #push(request: RecordedRequest): DefaultAnswer {
+    if (!this.#isClient(request, 'required')) return { status: 401, body: { error: 'invalid_client' } }
+    const request_uri = `urn:ietf:params:oauth:request_uri:${randomBytes(16).toString('hex')}`
+    this.#pushed.set(request_uri, request.params)
+    return { status: 201, body: { request_uri, expires_in: 60 } }
+  }
+
+  async #authorize(given: Params): Promise<Answer> {
+    const { client_id, request_uri } = given
+    const pushed = request_uri === undefined ? given : this.#pushed.get(request_uri)
+    this.#pushed.delete(request_uri ?? '')
+    if (!pushed) return { status: 400, body: 'unknown or used request_uri' }
+    // Signatures are for a stricter server to check.
+    const params = (pushed.request === undefined ? pushed : decodeJwt(pushed.request)) as Params
+    const { redirect_uri, response_mode = 'query' } = params
     const known = redirect_uri && (this.#options.redirectUris?.includes(redirect_uri) ?? true)
     if (client_id !== this.clientId || !known) return { status: 400, body: 'unknown client or redirect URI' }
     const defaults = () => this.#authorizeDefaults(params)
-    const query = (await this.authorizeAnswer?.(params, defaults)) ?? defaults()
-    this.#remember(query.code, query.state)
+    const answer = (await this.authorizeAnswer?.(params, defaults)) ?? defaults()
+    this.#remember(answer.code, answer.state)
+    const signed = response_mode.endsWith('jwt') && answer.response === undefined
+    const query = signed ? { response: await this.signAnswer(answer) } : answer
+    this.#remember(query.response)
+    if (response_mode.startsWith('form_post')) {
+      return { headers: { 'content-type': 'text/html' }, body: form(redirect_uri, query) }
+    }
     const target = new URL(redirect_uri)
     for (const [name, value] of Object.entries(query)) target.searchParams.set(name, value)
     return { status: 302, headers: { location: target.href } }
+  }
+
+  /** JARM: an answer as a JWT, with other claims or another header where a test wants them. */
+  signAnswer(
+    answer: Record<string, string>,
+    claims: Record<string, unknown> = {},
+    header: Record<string, string> = {},
+  ): Promise<string> {
+    const exp = Math.floor(this.#now() / 1000) + 600
+    return this.sign({ ...answer, iss: this.issuer, aud: this.clientId, exp, ...claims }, header)
   }
 
   #authorizeDefaults(params: Params): Record<string, string> {
@@ -546,6 +590,12 @@ export class ScriptedProvider {
 /** A prefix to recognise it by wherever it turns up. */
 function canary(kind: 'at' | 'rt' | 'code' | 'secret'): string {
   return `${kind}-canary-${randomBytes(16).toString('hex')}`
+}
+
+/** What a provider has a browser post. */
+function form(action: string, fields: Record<string, string>): string {
+  const inputs = Object.entries(fields).map(([name, value]) => `<input type="hidden" name="${name}" value="${value}">`)
+  return `<!doctype html><form method="post" action="${action}">${inputs.join('')}<button>Continue</button></form>`
 }
 
 function userClaims(user: string) {

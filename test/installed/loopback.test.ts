@@ -67,7 +67,7 @@ function raw(url: string | URL, init: { method?: string; headers?: Record<string
   })
 }
 
-describe('the whole way', () => {
+describe('L7: the whole way', () => {
   test('IA-1, TL-2: a real port, the redirect URI with a slash, PKCE, and the verifier sent with the code', async () => {
     const { outcome, page, urls } = await withPerson({ scopes: ['openid', 'email', 'files.read'] })
     expect(outcome).toBeInstanceOf(Credentials)
@@ -159,7 +159,7 @@ describe('the whole way', () => {
   })
 })
 
-describe('strays do not end the wait', () => {
+describe('L7: strays do not end the wait', () => {
   test.each<[string, (back: URL) => Promise<{ status: number; body: string }>, number]>([
     ['an icon', (back) => raw(new URL('/favicon.ico', back)), 404],
     ['another path', (back) => raw(`${back.origin}/callback${back.search}`), 404],
@@ -263,7 +263,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-describe('ports', () => {
+describe('L7: ports', () => {
   test('IA-5, TL-4: all ports busy is an error at once, before any browser', async () => {
     const ports = [await busyPort(), await busyPort()]
     const shown: string[] = []

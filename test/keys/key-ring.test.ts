@@ -1,5 +1,6 @@
-import { createHash } from 'node:crypto'
+import { createHash, hkdfSync } from 'node:crypto'
 import fc from 'fast-check'
+import { FlattenedEncrypt, flattenedDecrypt } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { KeyRing, type Purpose, readHeader, UnsealError } from '../../src/keys/key-ring.js'
 
@@ -27,6 +28,31 @@ function flipped(sealed: string, part: number, at: number, bit = 0): string {
 }
 
 describe('sealing', () => {
+  test('what is sealed is a JWE: a library of JOSE opens it, and what that one seals is opened', async () => {
+    const key = new Uint8Array(hkdfSync('sha256', one, '', 'fastify-oauth2client/1 flow', 32))
+    const aad = Buffer.from('22:fastify-oauth2client/1,4:flow,1:a')
+    const [header = '', iv = '', ciphertext = '', tag = ''] = (await ring.seal('flow', ['a'], 'naïve')).split('.')
+    const ours = { protected: header, iv, ciphertext, tag, aad: aad.toString('base64url') }
+    expect(Buffer.from((await flattenedDecrypt(ours, key)).plaintext).toString()).toBe('naïve')
+
+    const theirs = await new FlattenedEncrypt(Buffer.from('naïve'))
+      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: ring.kids[0] })
+      .setAdditionalAuthenticatedData(aad)
+      .encrypt(key)
+    const sealed = [theirs.protected, theirs.iv, theirs.ciphertext, theirs.tag].join('.')
+    expect(await ring.open('flow', ['a'], sealed)).toBe('naïve')
+  })
+
+  test('another spelling of the same bytes is not what was sealed', async () => {
+    const parts = (await ring.seal('flow', ['a'], 'text')).split('.')
+    const tag = parts[3] as string
+    // Of a tag's last character only two bits count.
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+    const respelled = tag.slice(0, -1) + alphabet[alphabet.indexOf(tag.at(-1) as string) ^ 1]
+    expect(Buffer.from(respelled, 'base64url')).toEqual(Buffer.from(tag, 'base64url'))
+    expect(await opened(ring, [...parts.slice(0, 3), respelled].join('.'))).toEqual({ reason: 'damaged' })
+  })
+
   test('whatever goes in comes out, for its purpose and place', async () => {
     await fc.assert(
       fc.asyncProperty(fc.string(), fc.array(fc.string()), async (text, context) => {

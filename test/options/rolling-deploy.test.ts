@@ -102,7 +102,7 @@ for (const kind of (await sharedKinds(describe)).filter(({ name }) => ['SQLite',
     })
     afterEach(() => shared.end())
 
-    test('at every step the processes of the step before go on, and nobody is lost', async () => {
+    test('N7: at every step the processes of the step before go on, and nobody is lost', async () => {
       const first = await all.deploy(OLD)
       for (const user of ['alice', 'bob', 'zoe']) await all.signIn(first, user)
       // Zoe has used a canary deployment of the next version, which sealed what it wrote with the key of everybody.

@@ -332,7 +332,12 @@ describe('AccessTokenCredentials', () => {
   test('AT-1 a token from elsewhere is used for as long as it works', async () => {
     const { bob, api, accessToken } = await withToken()
     expect((await bob.fetch(api)).status).toBe(200)
-    expect(await bob.getAccessToken()).toEqual({ token: accessToken, expiresAt: undefined, scopes: ['files.read'] })
+    expect(await bob.getAccessToken()).toEqual({
+      token: accessToken,
+      expiresAt: undefined,
+      scopes: ['files.read'],
+      tokenType: 'Bearer',
+    })
     expect(bob.accounts()[0]).toMatchObject({ refreshable: false })
   })
 

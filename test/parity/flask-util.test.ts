@@ -437,10 +437,10 @@ test.each(['/revoke', '/sign-out'])('FL-18 %s takes the credentials out of the s
     variant: { ...slow, register: (app) => slow.register(app, { store }) },
   })
   await browser.goto(`${url}/profile`)
-  expect([...store.records.values()].join()).toContain('"credentials"')
+  expect([...store.records.values()].join()).toContain('"oauth2client:credentials.')
   const thief = browser.clone()
   await browser.xhr(url + path, { method: 'POST' })
-  expect([...store.records.values()].join()).not.toContain('"credentials"')
+  expect([...store.records.values()].join()).not.toContain('"oauth2client:credentials.')
   for (const who of [browser, thief]) expect((await who.xhr(`${url}/state`)).json().has).toBe(false)
   expect(provider.count('revoke')).toBe(path === '/revoke' ? 1 : 0)
 })

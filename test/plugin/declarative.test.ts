@@ -54,7 +54,7 @@ describe('what config.oauth2 says', () => {
 })
 
 describe('where routes are declared', () => {
-  test('makes no difference within the context of the registration', async () => {
+  test('K6: makes no difference within the context of the registration', async () => {
     const provider = await scriptedProvider()
     const seen: string[] = []
     const route = (app: FastifyInstance, path: string) =>
@@ -123,7 +123,7 @@ test.each([
       'preHandler of the app',
     ],
   ],
-] as const)('hook: %s decides what has run before', async (hook, before) => {
+] as const)('K6: hook %s decides what has run before', async (hook, before) => {
   const provider = await scriptedProvider()
   const ran: string[] = []
   const note = (name: string) => async () => void ran.push(name)
@@ -155,6 +155,7 @@ describe('mistakes in config.oauth2', () => {
     ['a number', 0],
     ['null', null],
     ['a list', ['files.read']],
+    ['a form that is to be kept', { resume: true }],
     ['a misspelt member', { scope: 'files.read' }],
     ['a misspelt member for another client', { client: 'later', scope: 'files.read' }],
     ['something that is no scope', { scopes: ['two words'] }],

@@ -108,7 +108,12 @@ describeEachSession((variant) => {
     test('getAccessToken gives one that works, and another one for one that was refused', async () => {
       const { run, provider, clock } = await start()
       const first = (await run((oauth2) => oauth2.getAccessToken())) as { token: string }
-      expect(first).toEqual({ token: expect.any(String), expiresAt: expect.any(Number), scopes: ['openid', 'email'] })
+      expect(first).toEqual({
+        token: expect.any(String),
+        expiresAt: expect.any(Number),
+        scopes: ['openid', 'email'],
+        tokenType: 'Bearer',
+      })
       const second = (await run((oauth2) => oauth2.getAccessToken({ rejected: first.token }))) as { token: string }
       expect(second.token).not.toBe(first.token)
       // Somebody who is late with the same complaint gets what there is now.
@@ -118,6 +123,27 @@ describeEachSession((variant) => {
       const third = (await run((oauth2) => oauth2.getAccessToken())) as { token: string }
       expect(provider.isValidAccessToken(third.token)).toBe(true)
       expect(third.token).not.toBe(second.token)
+    })
+
+    test('H7: tokens that are over when they arrive are asked for once a request, and used', async () => {
+      const { run, provider, clock } = await start()
+      provider.tokenAnswer = async (_params, defaults) => {
+        const answer = await defaults()
+        return { ...answer, body: { ...answer.body, expires_in: 0 } }
+      }
+      clock.advance(HOUR + 1)
+      const use = async (oauth2: RequestOAuth2) => [await oauth2.getAccessToken(), await oauth2.getAccessToken()]
+      const [first, second] = (await run(use)) as { token: string }[]
+      expect(provider.isValidAccessToken(first?.token as string)).toBe(true)
+      expect(second).toEqual(first)
+      expect(provider.count('token', 'refresh_token')).toBe(1)
+      await run(async (oauth2) => {
+        await oauth2.getAccessToken()
+        // A request that goes on for long, such as a stream, is another matter.
+        clock.advance(60_000)
+        await oauth2.getAccessToken()
+      })
+      expect(provider.count('token', 'refresh_token')).toBe(3)
     })
 
     test('many at once make one refresh', async () => {
@@ -157,7 +183,7 @@ describeEachSession((variant) => {
       expect((await browser.goto(`${url}/profile`)).status).toBe(200)
     })
 
-    test('revoke counts when the provider does not answer, or cannot', async () => {
+    test('J11: revoke counts when the provider does not answer, or cannot', async () => {
       const failing = await start()
       failing.provider.revokeAnswer = () => ({ status: 500 })
       expect(await failing.run((oauth2) => oauth2.revoke())).toEqual({ local: true, remote: 'failed' })
@@ -201,7 +227,7 @@ describeEachSession((variant) => {
     })
 
     describe('fetch', () => {
-      test('an API that refuses every token makes one refresh a minute', async () => {
+      test('N2: an API that refuses every token makes one refresh a minute', async () => {
         const { run, provider, clock } = await start()
         provider.apiAnswer = () => ({ status: 401, body: { error: 'never' } })
         const call = () => run(async (oauth2) => (await oauth2.fetch(`${provider.issuer}/api/x`)).status)
@@ -265,7 +291,7 @@ describeEachSession((variant) => {
 })
 
 describe('fetch', () => {
-  test('carries the token to allowed origins only', async () => {
+  test('J12: carries the token to allowed origins only', async () => {
     const other = await scriptedProvider()
     const allowed = await scriptedProvider()
     const { run, provider } = await inside({ client: { allowedOrigins: [allowed.issuer] } })
@@ -291,7 +317,7 @@ describe('fetch', () => {
     expect(other.requests).toEqual([])
   })
 
-  test('a redirect to another origin carries no token', async () => {
+  test('J12: a redirect to another origin carries no token', async () => {
     const other = await scriptedProvider()
     const { run, provider } = await inside()
     provider.apiAnswer = (_params, _defaults, { url }) => {
@@ -441,7 +467,7 @@ describe('authorizeUrl', () => {
   })
 })
 
-test('nothing that a log or a response can get hold of holds a secret', async () => {
+test('J10: nothing that a log or a response can get hold of holds a secret', async () => {
   const { run, provider, logs } = await inside({
     routes: (app) => {
       app.post('/dump', { onRequest: oauthAware() }, async ({ oauth2 }) => oauth2.credentials)

@@ -22,7 +22,7 @@ describe('nobody signed in to the app', () => {
     ['null', () => null],
     ['an empty string', () => ''],
     ['undefined, later', async () => undefined],
-  ])('userKey: %s is a 401 that no provider can cure', async (_name, userKey) => {
+  ])('N1: userKey that is %s is a 401 that no provider can cure', async (_name, userKey) => {
     const { browser, url, provider } = await start({ userKey })
     for (const path of ['/profile', '/files', '/oauth2authorize']) {
       const page = await browser.goto(url + path)
@@ -36,21 +36,30 @@ describe('nobody signed in to the app', () => {
   })
 
   test('with loginPath, people are sent there and told where they were going', async () => {
-    const { browser, url } = await start({ loginPath: '/login?from=oauth' })
+    const { browser, url, provider } = await start({ loginPath: '/login?from=oauth' })
     const page = await browser.step(`${url}/files?a=b%20c`)
     expect(page.status).toBe(302)
     expect(page.headers.get('cache-control')).toBe('no-store')
     expect(page.headers.get('location')).toBe('/login?from=oauth&return_url=%2Ffiles%3Fa%3Db%2520c')
     expect((await browser.xhr(`${url}/files`)).status).toBe(401)
     expect((await browser.step(`${url}/notes`, { method: 'POST' })).status).toBe(401)
-    expect((await browser.step(`${url}/oauth2authorize?return_url=/files`)).status).toBe(302)
+    const link = await browser.step(`${url}/oauth2authorize?return_url=/files`)
+    expect([link.status, link.headers.get('location')]).toEqual([302, '/login?from=oauth&return_url=%2Ffiles'])
+    // Whoever is signed in to the app has no use for that page.
+    expect((await browser.step(`${url}/files`, as('u1'))).location).toMatch(`${provider.issuer}/authorize?`)
+    const head = await browser.step(`${url}/files`, { method: 'HEAD' })
+    expect([head.status, head.headers.get('location')]).toEqual([302, '/login?from=oauth&return_url=%2Ffiles'])
+    expect(head.headers.get('vary')).toContain('Sec-Fetch-Dest')
+    const plain = await start({ loginPath: '/login' })
+    const sent = await plain.browser.step(`${plain.url}/oauth2authorize?return_url=/files`)
+    expect(sent.headers.get('location')).toBe('/login?return_url=%2Ffiles')
   })
 
   test.each<[string, () => unknown]>([
     ['a number', () => 7],
     ['an object', () => ({ id: 7 })],
     ['half a character', () => 'a\ud800'],
-  ])('userKey: %s is a mistake of the app, and says so', async (_name, userKey) => {
+  ])('N1: userKey that is %s is a mistake of the app, and says so', async (_name, userKey) => {
     const { browser, url, provider } = await start({ userKey: userKey as never })
     const page = await browser.xhr(`${url}/profile`)
     expect([page.status, page.json().code]).toEqual([500, 'FST_OAUTH2_OPTION_INVALID'])
@@ -59,13 +68,23 @@ describe('nobody signed in to the app', () => {
   })
 
   test('userKey that throws reaches the error handler of the app, and the handler does not run', async () => {
-    const { browser, url } = await start({
-      userKey: async () => {
-        throw Object.assign(new Error('the users are away'), { statusCode: 502 })
+    const { browser, url, logs } = await start(
+      {
+        userKey: async () => {
+          throw Object.assign(new Error('the users are away'), { statusCode: 502 })
+        },
       },
-    })
-    const page = await browser.xhr(`${url}/profile`)
-    expect([page.status, page.json().message]).toEqual([502, 'the users are away'])
+      {
+        routes: (app) => {
+          app.setErrorHandler((error: Error, _request, reply) => reply.code(502).send({ handled: error.message }))
+        },
+      },
+    )
+    for (const path of ['/profile', '/']) {
+      const page = await browser.xhr(url + path)
+      expect([path, page.status, page.json()]).toEqual([path, 502, { handled: 'the users are away' }])
+    }
+    expect(logs.text()).not.toContain('already sent')
   })
 })
 
@@ -91,7 +110,7 @@ describeEachSession((variant) => {
     expect((await browser.xhr(`${url}/profile`, as('u2'))).status).toBe(401)
   })
 
-  test('somebody else at the callback than at the start gets nothing', async () => {
+  test('N9: somebody else at the callback than at the start gets nothing', async () => {
     const { app, browser, url, provider } = await start({}, { variant })
     const back = await browser.goto(`${url}/profile`, {
       ...as('u1'),
@@ -129,7 +148,12 @@ describe('a job', () => {
     expect(user.scopes).toEqual(['openid', 'email'])
     expect(user.hasCredentials('email')).toBe(true)
     const first = await user.getAccessToken()
-    expect(first).toEqual({ token: expect.any(String), expiresAt: expect.any(Number), scopes: ['openid', 'email'] })
+    expect(first).toEqual({
+      token: expect.any(String),
+      expiresAt: expect.any(Number),
+      scopes: ['openid', 'email'],
+      tokenType: 'Bearer',
+    })
     clock.advance(HOUR + 1)
     const second = await user.getAccessToken()
     expect(second.token).not.toBe(first.token)
@@ -191,7 +215,7 @@ describe('a job', () => {
   })
 })
 
-test('keys that look alike are different users, across clients of one store', async () => {
+test('N1: keys that look alike are different users, across clients of one store', async () => {
   const provider = await scriptedProvider()
   const store = memoryStore()
   const names = ['a', 'a_b', 'oauth2'] as const
@@ -301,6 +325,61 @@ test('another identity in a grant flow is refused, though the app says that it i
   expect(provider.count('revoke')).toBe(0)
 })
 
+test('a program that lacks one of several accounts gets a link that is of use for that one only', async () => {
+  const { app, browser, url, provider } = await start(
+    {},
+    {
+      routes: (instance) => {
+        instance.get(
+          '/bob',
+          { onRequest: requireOAuth([], { account: 'sub-bob' }) },
+          async ({ oauth2 }) => oauth2.userId,
+        )
+      },
+    },
+  )
+  await browser.goto(`${url}/profile`, as('u1'))
+  const told = await browser.xhr(`${url}/bob`, as('u1'))
+  expect([told.status, told.json().code]).toEqual([401, 'FST_OAUTH2_CREDENTIALS_REQUIRED'])
+  const link = `${url}${told.json().authorizeUrl}&return_url=/bob`
+  const refused = await browser.goto(link, as('u1'))
+  expect([refused.status, refused.body]).toEqual([403, expect.stringContaining('FST_OAUTH2_ACCOUNT_MISMATCH')])
+  expect((await app.oauth2.user('u1')).accounts().map(({ id }) => id)).toEqual(['sub-alice'])
+  provider.user = 'bob'
+  expect((await browser.goto(link, as('u1'))).body).toBe('sub-bob')
+})
+
+test.each(['with users of the app', 'without'])(
+  'a link that asks for more is for the account that is there, and for nobody else (%s)',
+  async (users) => {
+    const { app, browser, url, provider } = await start(users === 'without' ? { userKey: undefined as never } : {}, {
+      routes: (instance) =>
+        instance.get('/more', { onRequest: requireOAuth() }, ({ oauth2, query }) =>
+          oauth2.authorizeUrl('/profile', { scopes: 'files.read', ...(query as object) }),
+        ),
+    })
+    await browser.goto(`${url}/profile`, as('u1'))
+    const key = users === 'without' ? 'sub-alice' : 'u1'
+    const stored = async () => (await app.oauth2.user(key)).credentials?.serialize()
+    const before = await stored()
+    const link = url + (await browser.xhr(`${url}/more`, as('u1'))).body
+    provider.user = 'bob'
+    const page = await browser.goto(link, { ...as('u1'), from: `${url}/` })
+    expect([page.status, page.body]).toEqual([403, expect.stringContaining('FST_OAUTH2_ACCOUNT_MISMATCH')])
+    expect(await stored()).toBe(before)
+    provider.user = 'alice'
+    expect((await browser.goto(link, { ...as('u1'), from: `${url}/` })).json().scopes).toContain('files.read')
+    // Signing in once more is another thing: without users of the app, the next person may.
+    provider.user = 'bob'
+    const again = await browser.goto(`${url}/oauth2authorize?return_url=/profile`, { ...as('u1'), from: `${url}/` })
+    expect(again.status).toBe(users === 'without' ? 200 : 403)
+    // Another account is asked for by name.
+    provider.user = 'carol'
+    const another = url + (await browser.xhr(`${url}/more?account=new`, as('u1'))).body
+    expect((await browser.goto(another, { ...as('u1'), from: `${url}/` })).status).toBe(200)
+  },
+)
+
 test('a guard for one of several accounts leaves the others where they are', async () => {
   const { app, browser, url, provider } = await start(
     {},
@@ -322,4 +401,36 @@ test('a guard for one of several accounts leaves the others where they are', asy
   // A grant for the first one is about that one.
   expect((await browser.goto(`${url}/files`, as('u1'))).status).toBe(200)
   expect(await ids()).toEqual(['sub-alice', 'sub-bob'])
+})
+
+test('where nobody is signed in to the app, the session may be gone', async () => {
+  const { browser, url } = await start(
+    { userKey: () => undefined },
+    {
+      routes: (instance) => {
+        instance.get('/left', async (request) => {
+          // As after `request.session.destroy()`.
+          ;(request as { session?: unknown }).session = null
+          await request.oauth2.load()
+          return { signedIn: request.oauth2.hasCredentials() }
+        })
+      },
+    },
+  )
+  const page = await browser.xhr(`${url}/left`)
+  expect([page.status, page.json()]).toEqual([200, { signedIn: false }])
+})
+
+test('userKey may give what can be waited for like a promise, and is asked once a request', async () => {
+  let asked = 0
+  const query = () => {
+    asked += 1
+    // biome-ignore lint/suspicious/noThenProperty: as queries of some libraries have it
+    return { then: (done: (user: string) => void) => done('u1') } as unknown as Promise<string>
+  }
+  const { browser, url } = await start({ userKey: query })
+  expect((await browser.goto(`${url}/profile`)).status).toBe(200)
+  asked = 0
+  expect((await browser.xhr(`${url}/profile`)).json()).toMatchObject({ user: 'sub-alice' })
+  expect(asked).toBe(1)
 })

@@ -21,7 +21,7 @@ const failing = (provider: Provider) =>
   )
 
 describe('when', () => {
-  test('nothing is asked at registration, though the provider is down', async () => {
+  test('L1: nothing is asked at registration, though the provider is down', async () => {
     const { app, provider } = await startApp()
     await app.ready()
     expect(provider.requests).toEqual([])
@@ -38,7 +38,7 @@ describe('when', () => {
     expect(server.count('discovery')).toBe(1)
   })
 
-  test('a failure is not remembered', async () => {
+  test('L1: a failure is not remembered', async () => {
     const { server, provider } = await provided()
     server.discoveryAnswer = () => ({ status: 500, body: {} })
     expect(await failing(provider)).toMatchObject({ code: DOWN, statusCode: 503 })
@@ -86,6 +86,22 @@ describe('where', () => {
     expect(provider.issuer).toBe(server.issuer)
   })
 
+  test.each(['/.well-known/openid-configuration/tenant/1', '/tenant/1/.well-known/oauth-authorization-server'])(
+    'or where the two are mixed up, behind pages that are shown for every address: %s',
+    async (place) => {
+      const { server } = await provided()
+      const issuer = `${server.issuer}/tenant/1`
+      server.paths.jwks = '/tenant/1/.well-known/openid-configuration'
+      server.jwksAnswer = () => ({ headers: { 'content-type': 'text/html' }, body: '<!doctype html>' })
+      server.paths.discovery = place
+      server.metadata = (metadata) => ({ ...metadata, issuer })
+      const tenant = new Provider({ provider: { issuer }, clientId: 'test-client' })
+      expect((await tenant.metadata()).issuer).toBe(issuer)
+      server.metadata = (metadata) => ({ ...metadata, issuer: server.issuer })
+      expect(await failing(new Provider({ provider: { issuer }, clientId: 'x' }))).toMatchObject({ code: METADATA })
+    },
+  )
+
   test('neither: the provider is not available, and two requests were made', async () => {
     const { server, provider } = await provided()
     server.paths.discovery = '/nowhere'
@@ -104,9 +120,10 @@ describe('where', () => {
 describe('what', () => {
   test.each([
     ['another one', (issuer: string) => issuer.replace('http:', 'https:')],
+    ['a slash at the end', (issuer: string) => `${issuer}/`],
     ['one with a path', (issuer: string) => `${issuer}/tenant`],
     ['a stranger', () => 'https://evil.example'],
-  ])('the issuer must be the configured one, and both are named: %s', async (_name, change) => {
+  ])('B6: the issuer must be the configured one, and both are named: %s', async (_name, change) => {
     const { server, provider } = await provided()
     const found = change(server.issuer)
     server.metadata = (metadata) => ({ ...metadata, issuer: found })
@@ -117,10 +134,18 @@ describe('what', () => {
   })
 
   test.each(['authorization_endpoint', 'token_endpoint', 'jwks_uri', 'revocation_endpoint', 'userinfo_endpoint'])(
-    'plain HTTP to elsewhere is refused: %s',
+    'B7: plain HTTP to elsewhere is refused, and what is no URL: %s',
     async (endpoint) => {
       const { server, provider } = await provided()
-      for (const value of ['http://issuer.example/x', 'http://localhost.evil.example/x', 'ftp://localhost/x', 'x']) {
+      for (const value of [
+        'http://issuer.example/x',
+        'http://localhost.evil.example/x',
+        'ftp://localhost/x',
+        'x',
+        '',
+        5,
+        {},
+      ]) {
         server.metadata = (metadata) => ({ ...metadata, [endpoint]: value })
         const error = await failing(provider)
         expect(error).toMatchObject({ code: METADATA, message: expect.stringContaining(endpoint) })
@@ -160,7 +185,7 @@ describe('what', () => {
   })
 })
 
-describe('a provider that misbehaves costs a coded error and little else', () => {
+describe('L1: a provider that misbehaves costs a coded error and little else', () => {
   const bomb = gzipSync(Buffer.alloc(200 * 1024 * 1024, 'x'))
   const gzip = { 'content-encoding': 'gzip', 'content-type': 'application/json' }
   test.each<[string, Answer]>([

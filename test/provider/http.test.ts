@@ -36,11 +36,11 @@ const json = { 'content-type': 'application/json' }
 
 describe('limits', () => {
   test.each<[string, Answer, object]>([
-    ['1 MB and a byte', { headers: json, body: huge }, { kind: 'in_doubt' }],
+    ['H4 1 MB and a byte', { headers: json, body: huge }, { kind: 'unusable', status: 200 }],
     [
-      '100 MB in a small gzip',
+      'H4 100 MB in a small gzip',
       { headers: { ...json, 'content-encoding': 'gzip' }, body: gzipSync(Buffer.alloc(1e8)) },
-      { kind: 'in_doubt' },
+      { kind: 'unusable', status: 200 },
     ],
     ['no answer', { hang: true }, { kind: 'in_doubt', temporary: true }],
     ['a cut connection', { destroy: true }, { kind: 'in_doubt', temporary: true }],
@@ -177,7 +177,7 @@ describe('what fails on this side is nothing that waiting helps against', () => 
   })
 })
 
-describe('errors are safe to log', () => {
+describe('L3: errors are safe to log', () => {
   const canary = 'canary-of-the-provider'
   test.each<[string, Answer]>([
     ['an error with a description', { status: 400, body: { error: 'invalid_grant', error_description: canary } }],
@@ -200,11 +200,12 @@ describe('errors are safe to log', () => {
   })
 })
 
-describe('revokeToken never rejects', () => {
+describe('J11: revokeToken never rejects', () => {
   test.each<[string, Answer, string]>([
     ['200', { status: 200, body: '' }, 'revoked'],
     ['204', { status: 204 }, 'revoked'],
     ['a token that is gone', { status: 400, body: { error: 'invalid_token' } }, 'revoked'],
+    ['a token that is not found', { status: 404, body: { error: 'token_not_found' } }, 'revoked'],
     ['400', { status: 400, body: { error: 'invalid_request' } }, 'failed'],
     ['503', { status: 503, body: {} }, 'failed'],
     ['a cut connection', { destroy: true }, 'failed'],
@@ -213,9 +214,12 @@ describe('revokeToken never rejects', () => {
   ])('%s: %s', async (_name, answer, outcome) => {
     const { server, provider } = await provided()
     server.revokeAnswer = () => answer
-    expect(await revokeToken(provider, 'rt-canary')).toBe(outcome)
-    const request = server.requests.at(-1)
-    expect([request?.method, request?.url, request?.params.token]).toEqual(['POST', '/revoke', 'rt-canary'])
+    for (const [hint, ...given] of [['refresh_token'], ['access_token', 'access_token']] as const) {
+      expect(await revokeToken(provider, 'rt-canary', ...given)).toBe(outcome)
+      const request = server.requests.at(-1)
+      expect([request?.method, request?.url]).toEqual(['POST', '/revoke'])
+      expect(request?.params).toMatchObject({ token: 'rt-canary', token_type_hint: hint })
+    }
   })
 
   test('no endpoint', async () => {

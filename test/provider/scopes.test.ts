@@ -55,7 +55,7 @@ describe('what a person writes', () => {
     expect(() => parseScopes(input as string, 'optionalScopes')).toThrow(error)
   })
 
-  test('a comma is part of a scope, as RFC 6749 has it', () => {
+  test('K4: a comma is part of a scope, as RFC 6749 has it', () => {
     expect(parseScopes('a,b')).toEqual(['a,b'])
   })
 })
@@ -78,14 +78,14 @@ describe('what a provider answers', () => {
 })
 
 describe('missing', () => {
-  test('scopes are compared as sets, by name, and case matters', () => {
+  test('K4: scopes are compared as sets, by name, and case matters', () => {
     expect(plain.missing(['a', 'b'], ['b', 'a'])).toEqual([])
     expect(plain.missing(['a'], ['A', 'a', 'c'])).toEqual(['A', 'c'])
     expect(plain.missing([], [])).toEqual([])
     expect(plain.covers(['files'], ['files.read'])).toBe(false)
   })
 
-  test('an alias counts for what it stands for, either way round', () => {
+  test('K4: an alias counts for what it stands for, either way round', () => {
     expect(set.missing([EMAIL], ['email'])).toEqual([])
     expect(set.missing(['email'], [EMAIL])).toEqual([])
     expect(set.missing(['openid'], [EMAIL])).toEqual([EMAIL])

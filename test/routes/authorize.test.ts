@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import Fastify from 'fastify'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import oauth2Client, { type OAuth2ClientOptions } from '../../src/index.js'
-import { google } from '../../src/provider/presets/index.js'
+import { google, type ProviderOptions } from '../../src/provider/presets/index.js'
 import { startApp, type TestApp, type TestAppOptions } from '../helpers/app.js'
 import { Browser, type HeaderOverrides, type Page } from '../helpers/browser.js'
 import { sessionVariants } from '../helpers/session-plugins.js'
@@ -246,6 +246,75 @@ describe('what the provider is asked', () => {
     // Asked for, never required.
     app.provider.grant = (scopes) => scopes.filter((scope) => scope !== 'offline_access')
     expect((await app.browser.goto(`${app.url}/profile`)).status).toBe(200)
+  })
+
+  test.each<
+    [string, unknown, Partial<ProviderOptions>, Partial<OAuth2ClientOptions>, Record<string, string | undefined>]
+  >([
+    ['metadata that names no scopes', undefined, {}, {}, { scope: 'openid email' }],
+    ['metadata that does not list it', ['openid'], {}, {}, { scope: 'openid email' }],
+    [
+      'an app that asks for it itself',
+      ['openid'],
+      {},
+      { scopes: ['openid', 'offline_access'] },
+      { scope: 'openid offline_access', prompt: 'consent' },
+    ],
+    [
+      'a preset that knows a parameter',
+      ['offline_access'],
+      { offline: { params: { access_type: 'offline' } } },
+      {},
+      { scope: 'openid email', access_type: 'offline' },
+    ],
+    [
+      'a preset that knows a scope',
+      ['offline_access'],
+      { offline: { scope: 'keep' } },
+      {},
+      { scope: 'openid email keep' },
+    ],
+    ['a preset where it comes by itself', ['offline_access'], { offline: {} }, {}, { scope: 'openid email' }],
+  ])('lasting access: %s', async (_name, supported, preset, client, expected) => {
+    const app = await startApp({ client: ({ issuer }) => ({ provider: { issuer, ...preset }, ...client }) })
+    app.provider.metadata = ({ scopes_supported: _, ...metadata }) => ({
+      ...metadata,
+      ...(supported === undefined ? {} : { scopes_supported: supported }),
+    })
+    const { scope, prompt, access_type } = askedOf(await ask(app), app)
+    expect({ scope, prompt, access_type }).toEqual({ prompt: undefined, access_type: undefined, ...expected })
+  })
+
+  test.each<[string, Partial<ProviderOptions>, OAuth2ClientOptions['scopes'], string | undefined]>([
+    ['OpenID Connect by discovery', {}, undefined, 'openid email'],
+    [
+      'endpoints that were written, with keys',
+      { token_endpoint: '/token', jwks_uri: '/jwks' },
+      undefined,
+      'openid email',
+    ],
+    ['endpoints that were written, without keys', { token_endpoint: '/token' }, undefined, undefined],
+    ['a preset', { defaultScopes: ['openid', 'profile'], identityScopes: ['who'] }, undefined, 'openid profile'],
+    ['a preset without ID tokens', { defaultScopes: ['read'], identityScopes: ['who'] }, undefined, 'read who'],
+    ['an app with OpenID Connect', { identityScopes: ['who'] }, 'openid mail', 'openid mail'],
+    ['an app without', { identityScopes: ['who'] }, ['mail'], 'mail who'],
+    ['an app that wants nothing', { defaultScopes: ['read'], identityScopes: ['who'] }, [], 'who'],
+  ])('what is asked for where nothing needs more: %s', async (_name, preset, scopes, expected) => {
+    const app = await startApp({
+      client: ({ issuer }) => ({
+        provider: {
+          issuer,
+          ...preset,
+          ...(preset.token_endpoint && {
+            authorization_endpoint: `${issuer}/authorize`,
+            token_endpoint: `${issuer}/token`,
+            ...(preset.jwks_uri && { jwks_uri: `${issuer}/jwks` }),
+          }),
+        },
+        ...(scopes === undefined ? {} : { scopes }),
+      }),
+    })
+    expect(askedOf(await ask(app), app).scope).toBe(expected)
   })
 
   test.each([

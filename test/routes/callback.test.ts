@@ -244,7 +244,7 @@ describe('what comes with the state', () => {
     },
   )
 
-  test.each([[null], ['']])('a code that is missing or empty (%s) is refused without a request', async (code) => {
+  test.each([[null], ['']])('C8: a code that is missing or empty (%s) is refused without a request', async (code) => {
     const app = await startApp()
     const { callback } = await begin(app)
     expect(answer(await back(app, altered(callback, { code })))).toEqual(STATE_INVALID)

@@ -1,7 +1,8 @@
 /** An app that kept credentials in sessions gets a store: people stay signed in, and nothing that ended comes back. */
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { deleteUser, type OAuth2ClientOptions } from '../../src/index.js'
+import { type CredentialStore, deleteUser, type OAuth2ClientOptions } from '../../src/index.js'
 import { kClient } from '../../src/lookup.js'
+import { linkIn } from '../../src/session/link-text.js'
 import { type MemoryEntry, memoryStore } from '../../src/storage/memory.js'
 import { startApp, type TestApp } from '../helpers/app.js'
 import { breakableStore } from '../helpers/breakable-store.js'
@@ -35,7 +36,9 @@ async function deployments(variant: SessionVariant, common: Partial<OAuth2Client
         const { id } = request.server.oauth2[Object.getOwnPropertySymbols(request.server.oauth2)[0] as never] as {
           id: string
         }
-        return { link: session.get(`oauth2client:${id}`) ?? null }
+        const link = linkIn(String(session.get('oauth2client')), id)
+        const credentials = session.get(`oauth2client:credentials.${id}`)
+        return { link: link ? { ...link, ...(credentials === undefined ? {} : { credentials }) } : null }
       })
       app.post('/revoke', { config: { oauth2: true } }, ({ oauth2 }) => oauth2.revoke())
     },
@@ -314,4 +317,66 @@ test('a user who is deleted while an account of theirs is being moved stays dele
   expect([...map.keys()].filter((key) => key.startsWith('user/') && map.get(key)?.value !== undefined)).toEqual([])
   expect((await browser.xhr(`${after.url}/profile`)).status).toBe(401)
   expect(provider.count('token', 'refresh_token')).toBe(0)
+})
+
+/** Stops the next write that fits, until it is told to go on. */
+function stopAt(store: { put: CredentialStore['put'] }, fits: (key: string, value: string) => boolean) {
+  const { put } = store
+  let goOn = () => {}
+  const stopped = new Promise<void>((resolve) => {
+    store.put = async (key, value, expected) => {
+      if (fits(key, value)) {
+        store.put = put
+        await new Promise<void>((go) => {
+          goOn = go
+          resolve()
+        })
+      }
+      return put(key, value, expected)
+    }
+  })
+  return { stopped, goOn: () => goOn() }
+}
+
+test('a user who is deleted while several accounts of theirs are being moved keeps none of them', async () => {
+  const { before, browser, provider, store, redeploy } = await deployments(sessionVariants[0]!, {
+    userKey: ({ headers }) => headers['x-user'] as string | undefined,
+  })
+  await browser.goto(`${before.url}/profile`, as('u1'))
+  provider.user = 'bob'
+  const link = (await browser.xhr(`${before.url}/another`, as('u1'))).body
+  expect((await browser.goto(before.url + link, as('u1'))).status).toBe(200)
+  const after = await redeploy()
+  const { stopped, goOn } = stopAt(store, (key) => key.startsWith('user/'))
+  const moving = browser.xhr(`${after.url}/profile`, as('u1'))
+  await stopped
+  await after.app.oauth2.deleteUser('u1')
+  goOn()
+  await moving
+  expect(await stored(after, provider, 'u1')).toEqual([])
+})
+
+test('what is taken away again after a user was deleted is what was moved, and not what a new sign-in brought', async () => {
+  const { before, browser, provider, store, redeploy } = await deployments(sessionVariants[0]!)
+  await browser.goto(`${before.url}/profile`)
+  const after = await redeploy()
+  const { stopped, goOn } = stopAt(store, (key, value) => key.startsWith('moved/') && value === 'moved')
+  const moving = browser.xhr(`${after.url}/profile`)
+  await stopped
+  await after.app.oauth2.deleteUser('sub-alice')
+  const anew = new Browser()
+  expect((await anew.goto(`${after.url}/profile`)).status).toBe(200)
+  const brought = await stored(after, provider, 'sub-alice')
+  expect(brought).toEqual([expect.stringMatching(/^rt-/)])
+  goOn()
+  await moving
+  expect(await stored(after, provider, 'sub-alice')).toEqual(brought)
+  expect((await anew.xhr(`${after.url}/profile`)).status).toBe(200)
+})
+
+test('where nothing was ever in the session, nothing is said to have been dropped from it', async () => {
+  const app = await startApp({ storage: memoryStore() })
+  await app.browser.goto(`${app.url}/profile`)
+  expect((await app.browser.goto(`${app.url}/files`)).status).toBe(200)
+  expect(app.logs.text()).not.toContain('cannot be read any more')
 })

@@ -30,7 +30,7 @@ const withOptions = (variant: SessionVariant, options: SessionOptions): SessionV
 const REQUIRED = [500, 'FST_OAUTH2_SESSION_REQUIRED']
 const UNUSABLE = [500, 'FST_OAUTH2_SESSION_COOKIE_UNUSABLE']
 
-test('a missing session plugin is an error that says what to register, on every way in', async () => {
+test('F4: a missing session plugin is an error that says what to register, on every way in', async () => {
   const none: SessionVariant = { name: 'none', kind: 'session', cookieName: '', hasStore: false, register() {} }
   const { browser, url, logs } = await startApp({ variant: none })
   for (const path of ['/profile', '/oauth2authorize', '/oauth2callback?state=x&code=y']) {
@@ -157,7 +157,7 @@ describeEachSession((variant) => {
     expect((await browser.goto(`${url}/profile`)).status).toBe(200)
   })
 
-  test('credentials that do not fit into a cookie are an error that names what to do, and leave the session alone', async () => {
+  test('F6: credentials that do not fit into a cookie are an error that names what to do, and leave the session alone', async () => {
     const routes: TestAppOptions['routes'] = (server) =>
       server.get<{ Querystring: { put?: string } }>('/cart', async (request) => {
         if (request.query.put) sessionOf(request).set('cart', request.query.put)
@@ -185,7 +185,7 @@ describeEachSession((variant) => {
     expect(stored.browser.rejectedCookies).toEqual([])
   })
 
-  test('long return URLs do not fill the session up', async () => {
+  test('F6: long return URLs do not fill the session up', async () => {
     const app = await startApp({ variant, storage: memoryStore() })
     for (let flow = 0; flow < 6; flow++) {
       const { callback } = await begin(app, `/oauth2authorize?return_url=/${flow}${'x'.repeat(1_900)}`)

@@ -115,11 +115,22 @@ describe('how many flows a browser holds', () => {
     expect(answer(await back(app, tabs[0]!.callback))[0]).toBe(400)
   })
 
+  test('A7: cookies that are no flows of ours are neither counted nor cleared', async () => {
+    const app = await startApp()
+    for (let n = 0; n < 20; n++) app.browser.setCookie('localhost', { name: `app.flow.${n}`, value: 'x'.repeat(400) })
+    const first = await begin(app, '/oauth2authorize?return_url=/first')
+    const second = await app.browser.step(`${app.url}/oauth2authorize`)
+    expect(ourCookies(second).map((cookie) => /oauth2client\.flow\.|Max-Age=0/.exec(cookie)?.[0])).toEqual([
+      'oauth2client.flow.',
+    ])
+    expect((await back(app, first.callback)).location).toBe(`${app.url}/first`)
+  })
+
   test.each([
     ['as long as may be', `/${'x'.repeat(2_047)}`],
     ['too long', `/${'x'.repeat(2_048)}`],
     ['long once it is encoded', `/${'ü'.repeat(2_000)}`],
-  ])('a return URL that is %s does not cost the flow', async (_name, path) => {
+  ])('F6: a return URL that is %s does not cost the flow', async (_name, path) => {
     const app = await startApp()
     const { callback } = await begin(app, `/oauth2authorize?${new URLSearchParams({ return_url: path })}`)
     const page = await back(app, callback)
@@ -129,7 +140,7 @@ describe('how many flows a browser holds', () => {
     expect(app.browser.rejectedCookies).toEqual([])
   })
 
-  test('many scopes do not cost the flow', async () => {
+  test('F6: many scopes do not cost the flow', async () => {
     const scopes = [...Array(40).keys()].map((i) => `https://api.example.com/auth/some.product.${i}`)
     const app = await startApp({ client: { scopes: ['openid', ...scopes] } })
     const page = await app.browser.goto(`${app.url}/profile?x=1`)

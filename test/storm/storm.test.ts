@@ -73,7 +73,7 @@ function storms(shared: SharedStore): void {
       await Promise.all(all.map((app) => app.tell('change', { locks })))
     })
 
-    test(`3 processes with 25 requests each, ${RUNS} times`, { timeout: 10_000 + RUNS * 2_000 }, async () => {
+    test(`J2: 3 processes with 25 requests each, ${RUNS} times`, { timeout: 10_000 + RUNS * 2_000 }, async () => {
       provider.delay = [10, 100]
       for (let run = 0; run < RUNS; run += 1) await storm(await newCredential(), all.slice(0, 3), 25)
     })
@@ -87,7 +87,7 @@ function storms(shared: SharedStore): void {
       }
     })
 
-    test(`8 processes with ${REQUESTS} requests each`, { timeout: 120_000 }, async () => {
+    test(`J2: 8 processes with ${REQUESTS} requests each`, { timeout: 120_000 }, async () => {
       provider.delay = [300, 1_000]
       await storm(await newCredential(), all, REQUESTS)
     })

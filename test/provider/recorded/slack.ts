@@ -39,7 +39,7 @@ const shared = {
   claims: { name: 'grace', team: { name: 'Slack Softball Team', id: 'T9TK3CUKW' } },
   revoked: 'revoked',
   others: {
-    'GET /api/auth.test': ({ bearer }: Heard, { live }: RecordedProvider) => ({
+    'POST /api/auth.test': ({ bearer }: Heard, { live }: RecordedProvider) => ({
       body: live.has(bearer ?? '')
         ? {
             ok: true,
@@ -51,7 +51,7 @@ const shared = {
           }
         : { ok: false, error: 'invalid_auth' },
     }),
-    'GET /api/auth.revoke': ({ bearer }: Heard, { live }: RecordedProvider) => ({
+    'POST /api/auth.revoke': ({ bearer }: Heard, { live }: RecordedProvider) => ({
       body: live.delete(bearer ?? '') ? { ok: true, revoked: true } : { ok: false, error: 'invalid_auth' },
     }),
   },
