@@ -4,10 +4,10 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { redisStore } from 'fastify-oauth2client/storage/redis'
-import { createCredentialTables, sqlStore } from 'fastify-oauth2client/storage/sql'
-import { openSqlite } from 'fastify-oauth2client/storage/sqlite'
 import { CompiledQuery, DummyDriver, Kysely, MysqlDialect, PostgresDialect, sql } from 'kysely'
+import { redisStore } from '../../dist/storage/redis.js'
+import { createCredentialTables, sqlStore } from '../../dist/storage/sql.js'
+import { openSqlite } from '../../dist/storage/sqlite.js'
 
 /** Of this run, so that others may use the same server. */
 const run = `bench_${randomBytes(4).toString('hex')}`
