@@ -19,9 +19,9 @@ const NOTHING: SignInRequirements = {}
 /** What guards and routes need of {@link RequestOAuth2}, and its members that say who it is. */
 export class RequestCredentials extends UserOAuth2 {
   /** @internal */
-  protected readonly client: Client
+  readonly client: Client
   /** @internal */
-  protected readonly request: FastifyRequest
+  readonly request: FastifyRequest
   /** Whether a route of ours is asked for, which a guard over everything must not close. @internal */
   readonly ownRoute: boolean
   /** What `userKey` gave, which is called once a request. */

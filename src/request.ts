@@ -43,7 +43,9 @@ export interface AuthorizeUrlOptions extends SignInRequirements {
 /** `request.oauth2`: the credentials of whoever makes the request. */
 export class RequestOAuth2 extends RequestCredentials {
   /** Called with an error that `getAccessToken` or `fetch` threw into the handler. @internal */
-  onFailure: ((error: unknown) => void) | undefined
+  onFailure: ((this: RequestOAuth2, error: unknown) => void) | undefined
+  /** What the guard needed that let the request pass. @internal */
+  needed: readonly string[] = []
 
   /** A token for the `_csrf` field of a form that posts to the logout route. */
   get xsrfToken(): string {

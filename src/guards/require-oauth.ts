@@ -1,7 +1,13 @@
 /** The guards: who may pass. What the others get is in `challenge.ts`. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
-import { InsufficientScopeError, OptionError, StepUpRequiredError, UserRequiredError } from '../errors.js'
+import {
+  InsufficientScopeError,
+  type OAuth2ClientError,
+  OptionError,
+  StepUpRequiredError,
+  UserRequiredError,
+} from '../errors.js'
 import { clientOf, requestState } from '../lookup.js'
 import { isRequired, joinRequirements, parseRequirements, type SignInRequirements } from '../provider/authentication.js'
 import { parseScopes, type ScopeInput } from '../provider/scopes.js'
@@ -161,7 +167,7 @@ function passesAtOnce(
     // It happens again where it can be answered.
     return false
   }
-  answerForHandler(client, request, reply, oauth2, needed)
+  answerForHandler(oauth2, needed)
   return true
 }
 
@@ -189,7 +195,7 @@ async function guard(
     if (!isClientError(error)) throw error
     return answered(reply, challenge(client, request, reply, error, oauth2, needed, resume))
   }
-  answerForHandler(client, request, reply, oauth2, needed)
+  answerForHandler(oauth2, needed)
   if (client.outcome.isThere(request))
     await client.outcome.settle(request, reply, client.options.provider.scopes, oauth2.scopes)
   return undefined
@@ -215,7 +221,7 @@ async function aware(client: Client, request: FastifyRequest, reply: FastifyRepl
     if (!isClientError(error)) throw error
     return answered(reply, challenge(client, request, reply, error, oauth2, client.options.scopes))
   }
-  answerForHandler(client, request, reply, oauth2, client.options.scopes)
+  answerForHandler(oauth2, client.options.scopes)
   if (oauth2.hasCredentials())
     await client.outcome.settle(request, reply, client.options.provider.scopes, oauth2.scopes)
   return undefined
@@ -232,34 +238,38 @@ async function answered(reply: FastifyReply, sending: Promise<FastifyReply>): Pr
 
 /**
  * When credentials die while the handler uses them, the error gets the answer that the guard would have given, unless the
- * app's error handler gives one of its own. No hook of Fastify can still redirect at that point; so after such a failure,
- * and only then, we look at what is sent: first the error on its way to the error handler, then whatever that one makes of it.
+ * app's error handler gives one of its own. One function for all requests: with a closure for each, V8 copied every request from
+ * one collection to the next.
  */
-function answerForHandler(
-  client: Client,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  oauth2: RequestOAuth2,
-  needed: readonly string[],
-): void {
-  oauth2.onFailure = (failure) => {
-    oauth2.onFailure = undefined
-    const { send } = reply
-    let handled = false
-    reply.send = function (this: FastifyReply, ...args: [payload?: unknown]) {
-      if (args[0] === failure && !handled) {
-        handled = true
-        return send.apply(reply, args)
-      }
-      reply.send = send
-      if (args[0] !== failure || !isClientError(failure)) return send.apply(reply, args)
-      // An async error handler that returns nothing makes Fastify send that nothing while we are not done yet.
-      reply.send = ((...late: [payload?: unknown]) =>
-        late.length > 0 && late[0] === undefined ? reply : send.apply(reply, late)) as typeof send
-      challenge(client, request, reply, failure, oauth2, needed).catch((error: unknown) => send.call(reply, error))
-      return reply
-    } as typeof send
-  }
+function answerForHandler(oauth2: RequestOAuth2, needed: readonly string[]): void {
+  oauth2.needed = needed
+  oauth2.onFailure = answerFailure
+}
+
+/**
+ * No hook of Fastify can still redirect at that point; so after such a failure, and only then, we look at what is sent: first the
+ * error on its way to the error handler, then whatever that one makes of it.
+ */
+function answerFailure(this: RequestOAuth2, failure: unknown): void {
+  this.onFailure = undefined
+  const { client, request, needed } = this
+  const reply = this.reply as FastifyReply
+  const { send } = reply
+  const challenged = (error: OAuth2ClientError) => challenge(client, request, reply, error, this, needed)
+  let handled = false
+  reply.send = function (this: FastifyReply, ...args: [payload?: unknown]) {
+    if (args[0] === failure && !handled) {
+      handled = true
+      return send.apply(reply, args)
+    }
+    reply.send = send
+    if (args[0] !== failure || !isClientError(failure)) return send.apply(reply, args)
+    // An async error handler that returns nothing makes Fastify send that nothing while we are not done yet.
+    reply.send = ((...late: [payload?: unknown]) =>
+      late.length > 0 && late[0] === undefined ? reply : send.apply(reply, late)) as typeof send
+    challenged(failure).catch((error: unknown) => send.call(reply, error))
+    return reply
+  } as typeof send
 }
 
 /** `onRequest: requireOAuth` hands the request to what should have made the guard. */
