@@ -9,7 +9,7 @@ import { endLink } from './session/link.js'
 import { moveToStore } from './session/move-to-store.js'
 import { type Proof, readLink, type SessionLink } from './session/session.js'
 import { slotOf } from './session/slot.js'
-import type { SessionVault } from './storage/session-storage.js'
+import type { SessionVault } from './storage/session-vault.js'
 
 /** Milliseconds for which a request makes do with the access token that it had fetched, whatever its lifetime. */
 const RENEWED_FOR = 10_000

@@ -118,14 +118,11 @@ export class Keeper {
     }
   }
 
-  /** What was read a moment ago, if that was no longer ago than it may be. @throws {ClientMismatchError} */
+  /** What is at hand, or was read a moment ago, if that was no longer ago than it may be. @throws {ClientMismatchError} */
   recall(vault: Vault): Snapshot | undefined {
-    if (vault.peek) {
-      const snapshot = vault.peek()
-      if (snapshot) this.#checkOwner(snapshot.record)
-      return snapshot
-    }
-    return this.#recent.recall(vault.id)
+    const snapshot = vault.peek ? vault.peek() : vault.glance?.()
+    if (snapshot) this.#checkOwner(snapshot.record)
+    return snapshot ?? (vault.peek ? undefined : this.#recent.recall(vault.id))
   }
 
   /** Whether the access token works as it is, so that `usable` would do nothing. */

@@ -25,6 +25,8 @@ export interface Vault {
   read(): Promise<Snapshot | undefined>
   /** The same at once, where it is at hand anyway. */
   peek?(): Snapshot | undefined
+  /** What `look` would find, where that takes no time; nothing where it has to be waited for. */
+  glance?(): Snapshot | undefined
   /** Reads what is only looked at: refresh tokens are withheld, and what was opened before is not opened again. */
   look?(): Promise<Snapshot | undefined>
   write(record: CredentialRecord, expected?: number): Promise<number | false>
@@ -154,6 +156,12 @@ export class StoreVault implements Vault {
     if (!stored) return undefined
     const { value } = stored
     return snapshotOf(stored, this.#sealer.looked(this.id, value) ?? (await this.#sealer.look(this.id, value)))
+  }
+
+  glance(): Snapshot | undefined {
+    const stored = this.#store.peek?.(this.id)
+    const record = stored && this.#sealer.looked(this.id, stored.value)
+    return record && snapshotOf(stored, record)
   }
 
   async write(record: CredentialRecord, expected?: number): Promise<number | false> {

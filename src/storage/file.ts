@@ -20,7 +20,7 @@ export interface FileStoreOptions {
 }
 
 /** A `fileStore`: it has every optional method of a store. */
-export interface FileStore extends Required<CredentialStore> {}
+export interface FileStore extends Required<Omit<CredentialStore, 'peek'>> {}
 
 const TOMBSTONE_MS = 3_600_000
 

@@ -26,7 +26,7 @@ export interface KeyringStoreOptions {
 }
 
 /** A `keyringStore`: it has every optional method of a store. */
-export interface KeyringStore extends Required<CredentialStore> {}
+export interface KeyringStore extends Required<Omit<CredentialStore, 'peek'>> {}
 
 /**
  * Credentials in the keyring of the operating system: the Keychain of macOS, the Credential Manager of Windows, the Secret

@@ -17,7 +17,7 @@ export interface MemoryStoreOptions {
 }
 
 /** The `memoryStore` variant of a store: it has every optional method but `close`, for there is nothing to close. */
-export type MemoryStore = CredentialStore & Required<Pick<CredentialStore, 'list' | 'lock'>>
+export type MemoryStore = CredentialStore & Required<Pick<CredentialStore, 'list' | 'lock' | 'peek'>>
 
 const TOMBSTONE_MS = 3_600_000
 /** How many leftovers a write looks at. More than one, so that they cannot pile up faster than they are removed. */
@@ -99,13 +99,15 @@ export function memoryStore({
     }
   }
 
+  function peek(key: string): StoredCredentials | undefined {
+    const entry = live(key)
+    return entry && { value: entry.value, generation: entry.generation, age: Math.max(0, clock() - entry.at) }
+  }
+
   return {
     shared: false,
-
-    async get(key): Promise<StoredCredentials | undefined> {
-      const entry = live(key)
-      return entry && { value: entry.value, generation: entry.generation, age: Math.max(0, clock() - entry.at) }
-    },
+    peek,
+    get: async (key) => peek(key),
 
     async put(key, value, expected) {
       if (expected !== undefined && (live(key)?.generation ?? 0) !== expected) return false

@@ -36,7 +36,7 @@ export interface RedisStoreOptions {
 }
 
 /** A `redisStore`: it has every optional method of a store. */
-export interface RedisStore extends Required<CredentialStore> {}
+export interface RedisStore extends Required<Omit<CredentialStore, 'peek'>> {}
 
 /** An hour, and a minute for clocks that run apart after a failover. */
 const TOMBSTONE_MS = 3_660_000

@@ -1,23 +1,11 @@
 /**
- * `storage: 'session'`: one user's record in the session of the request, sealed unless the session is encrypted anyway. Promises one refresh per token within this
- * process only: two requests of one session have a copy of it each, so what one refreshed is kept for those that come with
- * the old copy.
+ * `storage: 'session'`: one user's record in the session of the request, sealed unless the session is encrypted anyway. Promises
+ * one refresh per token within this process only: two requests of one session have a copy of it each, so what one refreshed is
+ * kept for those that come with the old copy.
  */
-import { createHash } from 'node:crypto'
 import { type CredentialRecord, parseRecord, serializeRecord } from '../credentials/record.js'
-import type { RecordSealer, Vault } from '../credentials/vault.js'
-import { CredentialsRequiredError } from '../errors.js'
-
-/** The session of one request, as far as it concerns us. */
-export interface SessionSlot {
-  /** The opaque id in the session that the record belongs to. */
-  readonly id: string
-  /** Whether the session as a whole is encrypted: then another layer would only take up room. */
-  readonly encrypted: boolean
-  read(): string | undefined
-  /** Puts the sealed record into the session, or takes it out, and has the session saved. */
-  write(sealed: string | undefined): Promise<void>
-}
+import type { RecordSealer } from '../credentials/vault.js'
+import { digestOf, type SessionSlot, SessionVault } from './session-vault.js'
 
 /** What a link holds of credentials. */
 interface Held {
@@ -36,11 +24,6 @@ interface Opened {
   readonly sealed: string
   readonly record: CredentialRecord
   readonly at: number
-}
-
-/** A vault over one request's session. `adopt` brings the request's own copy up to date with a refresh made elsewhere. */
-export interface SessionVault extends Vault {
-  adopt(record: CredentialRecord): Promise<void>
 }
 
 export class SessionStorage {
@@ -62,18 +45,18 @@ export class SessionStorage {
   vaultAtHand(slot: SessionSlot): SessionVault | undefined {
     const opened = this.#opened.get(slot.id)
     if (!opened || opened.sealed !== slot.read() || this.#ended.has(slot.id)) return undefined
-    if (this.#replay.has(digest(opened.record))) return undefined
-    return this.#vault(slot, opened.record)
+    if (this.#replay.has(digestOf(opened.record))) return undefined
+    return new SessionVault(this, slot, opened.record)
   }
 
   async vault(slot: SessionSlot): Promise<SessionVault> {
     const sealed = slot.read()
-    if (sealed === undefined || this.#ended.has(slot.id)) return this.#vault(slot, undefined)
+    if (sealed === undefined || this.#ended.has(slot.id)) return new SessionVault(this, slot, undefined)
     const record = await this.open(slot, sealed)
-    if (this.#ended.has(slot.id)) return this.#vault(slot, undefined)
+    if (this.#ended.has(slot.id)) return new SessionVault(this, slot, undefined)
     this.#note(slot.id, sealed, record)
-    const vault = this.#vault(slot, record)
-    const newest = this.#newest(record)
+    const vault = new SessionVault(this, slot, record)
+    const newest = this.newest(record)
     if (newest) await vault.adopt(newest)
     return vault
   }
@@ -88,79 +71,12 @@ export class SessionStorage {
     this.#opened.set(id, { sealed, record, at })
   }
 
-  #vault(slot: SessionSlot, opened: CredentialRecord | undefined): SessionVault {
-    let current = opened
-    // Two accounts may be refreshed at once within a request: the second to write has to see what the first wrote.
-    let generation = 1
-    const gone = (expected?: number): false => {
-      // Whoever creates would try again for ever: the place itself is gone.
-      if (!expected) throw new CredentialsRequiredError()
-      return false
-    }
-    const write = async (record: CredentialRecord, expected?: number): Promise<number | false> => {
-      if (this.#ended.has(slot.id)) return gone(expected)
-      if (expected && expected !== generation) return false
-      const newest = expected && current && this.#newest(current)
-      if (!newest || [digest(current as CredentialRecord), digest(record)].includes(digest(newest))) {
-        return put(record, expected)
-      }
-      // Another request of this session has written meanwhile. Whoever writes has to see that first.
-      await put(newest, expected)
-      return false
-    }
-    const put = async (record: CredentialRecord, expected: number | undefined): Promise<number | false> => {
-      generation += 1
-      const written = generation
-      const before = current
-      current = record
-      try {
-        const sealed = await this.seal(slot, record)
-        // Whatever was written while this was being sealed was built on it, and must not be overwritten by it.
-        if (current === record) await slot.write(sealed)
-      } catch (error) {
-        if (current === record) current = before
-        throw error
-      }
-      if (this.#ended.has(slot.id)) {
-        // It ended while this was on its way: the session may have come back to life by it, and must not hold it.
-        current = undefined
-        await slot.write(undefined)
-        return gone(expected)
-      }
-      if (before && before !== record) this.#keep(digest(before), record)
-      return written
-    }
-    const peek = () => (current && !this.#ended.has(slot.id) ? { record: current, generation } : undefined)
-    let id: string | undefined
-    return {
-      get id() {
-        id ??= `session/${current ? digest(current) : slot.id}`
-        return id
-      },
-      place: `session/${slot.id}`,
-      journaled: false,
-      peek,
-      read: async () => peek(),
-      write,
-      adopt: async (record) => {
-        if (record !== current) await write(record, generation)
-      },
-      delete: async () => {
-        this.end(slot.id)
-        const existed = current !== undefined
-        current = undefined
-        await slot.write(undefined)
-        return existed
-      },
-    }
-  }
-
   /** An authorization replaced what one link held: requests that still carry that get what the other one holds. */
   async supersede(before: Held, after: Held, encrypted: boolean): Promise<void> {
     if (before.credentials === undefined || after.credentials === undefined) return
     const record = await this.open({ id: after.id, encrypted }, after.credentials)
     const replaced = await this.open({ id: before.id, encrypted }, before.credentials).catch(() => undefined)
-    if (replaced) this.#keep(digest(replaced), record)
+    if (replaced) this.keep(replaced, record)
   }
 
   /** Nothing is read or written for that id any more, also by requests that are under way. */
@@ -186,38 +102,26 @@ export class SessionStorage {
   }
 
   /** What became of a record, however many steps ago. */
-  #newest(record: CredentialRecord): CredentialRecord | undefined {
+  newest(record: CredentialRecord): CredentialRecord | undefined {
     let newest: CredentialRecord | undefined
     const seen = new Set<string>()
-    for (let key = digest(record); !seen.has(key); ) {
+    for (let key = digestOf(record); !seen.has(key); ) {
       seen.add(key)
       const replay = this.#replay.get(key)
       if (!replay || this.#clock() >= replay.until) break
       newest = replay.record
-      key = digest(newest)
+      key = digestOf(newest)
     }
     return newest
   }
 
-  #keep(key: string, record: CredentialRecord): void {
+  /** Requests that still carry what a record replaced get that record, for a while. */
+  keep(replaced: CredentialRecord, record: CredentialRecord): void {
     const now = this.#clock()
     for (const [old, { until }] of this.#replay) {
       if (now < until && this.#replay.size < MAXIMUM) break
       this.#replay.delete(old)
     }
-    this.#replay.set(key, { record, until: now + REPLAY_FOR })
+    this.#replay.set(digestOf(replaced), { record, until: now + REPLAY_FOR })
   }
 }
-
-/** Names a set of tokens without being one: maps that outlive a request hold no refresh token as key. */
-function digest(record: CredentialRecord): string {
-  const known = digests.get(record)
-  if (known !== undefined) return known
-  const tokens = record.accounts.map(({ tokens }) => `${tokens.accessToken} ${tokens.refreshToken}`)
-  const made = createHash('sha256').update(tokens.join('\n')).digest('base64url')
-  digests.set(record, made)
-  return made
-}
-
-/** Records do not change. */
-const digests = new WeakMap<CredentialRecord, string>()

@@ -39,6 +39,8 @@ export interface CredentialStore {
   readonly shared?: boolean
   /** The newest value, or `undefined` when there is none or it was deleted. Linearizable. */
   get(key: string): Promise<StoredCredentials | undefined>
+  /** What `get` resolves to, at once: only for a store that has everything in this process. Saves guards the wait. */
+  peek?(key: string): StoredCredentials | undefined
   /**
    * Writes `value` and resolves to its generation, or to `false` when the condition does not hold.
    * `expected` n: only over generation n. 0: only where nothing is stored (or it was deleted). Omitted: unconditionally.

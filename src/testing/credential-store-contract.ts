@@ -115,6 +115,17 @@ function basics(run: (name: string, body: (bench: Bench) => Promise<void>) => vo
     assert.equal((await second.get(prefix))?.value, 'third')
   })
 
+  run('peek, if there is one, is what get resolves to', async ({ store, second, prefix }) => {
+    if (!store.peek) return
+    assert.equal(store.peek(prefix), undefined)
+    await second.put(prefix, 'first')
+    const { age: _, ...stored } = (await store.get(prefix)) ?? {}
+    const { age: __, ...peeked } = store.peek(prefix) ?? {}
+    assert.deepEqual(peeked, stored)
+    await second.delete(prefix)
+    assert.equal(store.peek(prefix), undefined)
+  })
+
   run('delete with a generation deletes only that one', async ({ store, second, prefix }) => {
     const first = written(await store.put(prefix, 'first', 0))
     const next = written(await store.put(prefix, 'second', first))

@@ -153,9 +153,15 @@ function sessionCalls({ gets, sets, destroys }: SlowSessionStore): Tally {
 function countedStore(shared: boolean): CredentialStore & { readonly calls: Tally } {
   const calls: Tally = {}
   const store = memoryStore()
+  const peek: CredentialStore['peek'] = (key) => {
+    add(calls, 'peek')
+    return store.peek(key)
+  }
   return {
     calls,
     shared,
+    // What others write too cannot be at hand.
+    ...(shared ? {} : { peek }),
     get(key) {
       add(calls, 'get')
       return store.get(key)

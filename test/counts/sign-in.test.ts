@@ -9,6 +9,7 @@ const COMMON = {
   provider: { authorize: 1, token: 1 },
   objects: { Credentials: 2, RequestCredentials: 3 },
 }
+const IN_SESSION = { ...COMMON.objects, RequestSlot: 1, SessionVault: 2 }
 const CRYPTO = { getRandomValues: 3, timingSafeEqual: 1, 'subtle.verify': 1 }
 const IN_MEMORY = { ...CRYPTO, randomBytes: 5, createCipheriv: 3, createDecipheriv: 3, createHash: 10 }
 /** Another process may get the callback again: that it came is claimed in the store, then how it ended, sealed. */
@@ -18,13 +19,15 @@ const SHARED = { ...CRYPTO, randomBytes: 6, createCipheriv: 4, createDecipheriv:
 const SIGN_IN: Table = {
   session: {
     ...COMMON,
+    objects: IN_SESSION,
     crypto: { ...CRYPTO, randomBytes: 5, createCipheriv: 3, createDecipheriv: 3, createHash: 11 },
   },
   'encrypted session': {
     ...COMMON,
+    objects: IN_SESSION,
     crypto: { ...CRYPTO, randomBytes: 4, createCipheriv: 2, createDecipheriv: 2, createHash: 7 },
   },
-  memory: { ...COMMON, store: { get: 2, put: 1 }, crypto: IN_MEMORY },
+  memory: { ...COMMON, store: { get: 1, peek: 1, put: 1 }, crypto: IN_MEMORY },
   shared: { ...COMMON, store: { get: 1, put: 3 }, crypto: SHARED },
   'shared without cache': { ...COMMON, store: { get: 2, put: 3 }, crypto: SHARED },
 }
