@@ -58,9 +58,9 @@ export class Completions {
         this.#entries.delete(hash)
         throw error
       })
-      if (claimed) {
+      if (claimed !== false) {
         const completion = await complete()
-        await this.#publish(hash, completion)
+        await this.#publish(hash, completion, claimed)
         return completion
       }
       first = false
@@ -76,20 +76,21 @@ export class Completions {
     return completion && { completion, first }
   }
 
-  async #claim(hash: string): Promise<boolean> {
+  /** @returns what was written for it, unless somebody else was first */
+  async #claim(hash: string): Promise<number | false> {
     const store = this.#store
-    if (!store) return true
+    if (!store) return 0
     const key = this.#prefix + hash
-    const claimed = (await reach(() => store.put(key, '', 0))) !== false
+    const claimed = await reach(() => store.put(key, '', 0))
     // Beyond that many, a sweep takes them away.
-    if (claimed && this.#used.length < MAXIMUM) this.#used.push({ key, at: this.#clock() })
+    if (claimed !== false && this.#used.length < MAXIMUM) this.#used.push({ key, at: this.#clock() })
     return claimed
   }
 
-  async #publish(hash: string, completion: object): Promise<void> {
+  async #publish(hash: string, completion: object, claimed: number): Promise<void> {
     const sealed = this.#store && (await this.#keys.seal('outcome', [this.#prefix, hash], JSON.stringify(completion)))
     // Only a repeated callback in another process misses it; this one has its answer.
-    if (sealed) await this.#store?.put(this.#prefix + hash, sealed).catch(() => {})
+    if (sealed) await this.#store?.put(this.#prefix + hash, sealed, claimed).catch(() => {})
   }
 
   async #wait<Completion>(hash: string, timeout: number): Promise<Completion | undefined> {

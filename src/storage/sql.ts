@@ -137,6 +137,16 @@ export function sqlStore(options: SqlStoreOptions): SqlStore {
     return dialect === 'mysql' ? Buffer.from(key) : key
   }
 
+  /** Of a key, whether it is alive or deleted. */
+  async function newest(bound: string | Buffer) {
+    const { sql, rows } = await ready()
+    const found = await run(
+      sql<{ generation: unknown; deleted_at: unknown }>`
+        select generation, deleted_at from ${rows} where credential_key = ${bound}`,
+    )
+    return found.rows[0]
+  }
+
   async function sweep(): Promise<number> {
     const { sql, now, rows, leases } = await ready()
     const old = sql`${now} - ${sql.lit(HOUR_US)}`
@@ -174,13 +184,10 @@ export function sqlStore(options: SqlStoreOptions): SqlStore {
       if (expected !== undefined && expected !== 0) {
         return (await changed(sql`${update(expected)} and deleted_at is null`)) ? expected + 1 : false
       }
-      // Each round fails only because somebody else's write succeeded in between.
-      for (;;) {
-        const found = await run(
-          sql<{ generation: unknown; deleted_at: unknown }>`
-            select generation, deleted_at from ${rows} where credential_key = ${bound}`,
-        )
-        const row = found.rows[0]
+      // Each round fails only because somebody else's write succeeded in between. Where nothing is to be stored there mostly is
+      // nothing: that is tried before it is looked at.
+      for (let looked = expected !== 0; ; looked = true) {
+        const row = looked ? await newest(bound) : undefined
         if (!row) {
           // The generation must be read in the statement itself: a process that slept for hours between reading the
           // clock and inserting would go back in time. On MySQL, last_insert_id() is how it is handed out.

@@ -1,9 +1,9 @@
 import { chmod, mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { CamelCasePlugin, sql } from 'kysely'
+import { CamelCasePlugin, Kysely, SqliteDialect, sql } from 'kysely'
 import Libsql from 'libsql'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createCredentialTables, sqlStore } from '../../src/storage/sql.js'
 import { openSqlite } from '../../src/storage/sqlite.js'
 import { credentialStoreContract } from '../../src/testing/credential-store-contract.js'
@@ -53,6 +53,30 @@ describe('sqlStore', () => {
     await store.put('k', 'v')
     await createCredentialTables(db)
     expect((await store.get('k'))?.value).toBe('v')
+  })
+
+  test('a lookup, a new key and a change take one statement each', async () => {
+    const database = new Libsql(path)
+    onTestFinished(() => void database.close())
+    let statements = 0
+    const db = new Kysely<unknown>({
+      dialect: new SqliteDialect({ database }),
+      log: () => {
+        statements += 1
+      },
+    })
+    await createCredentialTables(db)
+    const store = sqlStore({ db })
+    const count = async (use: () => Promise<unknown>) => {
+      statements = 0
+      await use()
+      return statements
+    }
+    expect(await count(() => store.get('k'))).toBe(1)
+    expect(await count(() => store.put('k', 'v', 0))).toBe(1)
+    const generation = (await store.get('k'))?.generation as number
+    expect(await count(() => store.put('k', 'w', generation))).toBe(1)
+    expect(await count(() => store.delete('k', generation))).toBe(1)
   })
 
   test('tables may have other names, and two stores live beside each other', async () => {
