@@ -19,8 +19,9 @@ const entries = [...Object.values(exports), ...Object.values(bin)]
   .filter((target) => target.endsWith('.js'))
   .map((target) => target.replace(/^\.\/dist\/|\.js$/g, ''))
 
-/** What stores, presets and Google's credentials need too: they do not load the client with it. */
+/** What stores, presets, Google's credentials and tests need too: they do not load the client with it. */
 const BASE = [
+  'clients',
   'errors',
   'keys/',
   'credentials/authorized-fetch',

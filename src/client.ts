@@ -23,6 +23,7 @@ import { PendingLinks } from './session/pending-links.js'
 import { comparable, parseReturnUrl } from './session/return-url.js'
 import { SeenTokens } from './session/seen-tokens.js'
 import { readLink, type SessionLink } from './session/session.js'
+import { TestSignIns } from './session/test-sign-ins.js'
 import { SessionStorage } from './storage/session-storage.js'
 
 export class Client {
@@ -41,6 +42,7 @@ export class Client {
   readonly heldForms: HeldForms
   /** Scopes that a bare `?scope=` may ask for: those of the options, and of every guard seen so far. */
   readonly declaredScopes: Set<string>
+  readonly testSignIns = new TestSignIns()
   /** Where nobody is sent back to. */
   readonly #avoided: ReadonlySet<string>
 

@@ -48,16 +48,3 @@ function isOwnRoute(client: Client, { routeOptions: { config, url } }: FastifyRe
       (url === client.options.callbackPath || url === client.confirmPath || url === client.resumePath))
   )
 }
-
-const clients = new WeakMap<object, Set<Client>>()
-
-/** Notes that a client belongs to an app, in whatever context it is registered. */
-export function addClient({ server }: FastifyInstance, client: Client): void {
-  const known = clients.get(server) ?? new Set()
-  clients.set(server, known.add(client))
-}
-
-/** Every client of an app, seen from any of its contexts. */
-export function clientsOf({ server }: FastifyInstance): Iterable<Client> {
-  return clients.get(server) ?? []
-}

@@ -18,3 +18,33 @@ export async function byTurns(title, rows, rounds, measure) {
   }
   return rows
 }
+
+/**
+ * The same for rows that are compared with another one of them, their floor. Each is measured right beside its floor, which goes
+ * first in every other round: on a machine that others use too, what was measured half a minute ago was another machine.
+ *
+ * @param rows where they have a floor they get `runs` and `floorRuns`, of the same length; a floor alone gets `runs`
+ * @param floorOf the row that one is compared with, if it is
+ */
+export async function byPairs(title, rows, rounds, floorOf, measure) {
+  for (const row of rows) Object.assign(row, { runs: [], floorRuns: [] })
+  for (let round = 0; round <= rounds; round++) {
+    for (const row of rows) {
+      checkStopped()
+      const floor = floorOf(row)
+      const keep = round > 0
+      if (!floor) {
+        const run = await measure(row, round)
+        if (keep) row.runs.push(run)
+        continue
+      }
+      const pair = new Map()
+      for (const one of round % 2 === 0 ? [floor, row] : [row, floor]) pair.set(one, await measure(one, round))
+      if (!keep) continue
+      row.runs.push(pair.get(row))
+      row.floorRuns.push(pair.get(floor))
+    }
+    process.stderr.write(`${title}: round ${round} of ${rounds}\n`)
+  }
+  return rows
+}

@@ -5,7 +5,7 @@ import { load } from '../lib/load.mjs'
 import { markdown } from '../lib/markdown.mjs'
 import { mean, median, spread } from '../lib/statistics.mjs'
 import { atLeast, atMost } from '../lib/targets.mjs'
-import { byTurns } from '../lib/turns.mjs'
+import { byPairs } from '../lib/turns.mjs'
 
 const contender = (name) => new URL(`../contenders/${name}.mjs`, import.meta.url)
 const ours = (options) => ({
@@ -102,7 +102,7 @@ export const ROWS = {
  * @param rounds of which each row has one run, after one that does not count
  * @param seconds of each run
  */
-export async function guard({ only = Object.keys(ROWS), rounds = 5, seconds = 4, connections = 32 } = {}) {
+export async function guard({ only = Object.keys(ROWS), rounds = 15, seconds = 1, connections = 32 } = {}) {
   const names = Object.keys(ROWS).filter(
     (name) => only.includes(name) || only.some((other) => ROWS[other].floor === name),
   )
@@ -122,7 +122,8 @@ export async function guard({ only = Object.keys(ROWS), rounds = 5, seconds = 4,
       if (answer.status !== 200) throw new Error(`${name}: ${answer.status} ${answer.body}`)
       rows.push({ name, ...row, server, headers })
     }
-    await byTurns('guard', rows, rounds, ({ server, headers }, round) =>
+    const floorOf = ({ floor }) => rows.find(({ name }) => name === floor)
+    await byPairs('guard', rows, rounds, floorOf, ({ server, headers }, round) =>
       load([server], server.guarded, { connections, seconds: round === 0 ? 2 : seconds, headers }),
     )
   } finally {
@@ -135,10 +136,10 @@ export async function guard({ only = Object.keys(ROWS), rounds = 5, seconds = 4,
   return rows.map((row) => figures(row, rows))
 }
 
-/** Ratios are of one round, and of what ran in the same one. */
+/** Ratios are of two runs, one right after the other. */
 function figures(row, rows) {
   const floor = rows.find(({ name }) => name === row.floor)
-  const against = (of, member) => row.runs.map((run, round) => run[member] / of.runs[round][member])
+  const against = (member) => row.runs.map((run, index) => run[member] / row.floorRuns[index][member])
   return {
     name: row.name,
     title: row.title,
@@ -149,9 +150,7 @@ function figures(row, rows) {
     p50: median(row.runs.map((run) => run.p50)),
     p99: median(row.runs.map((run) => run.p99)),
     cpu: mean(row.runs.map((run) => run.cpu)),
-    ...(floor
-      ? { ratio: against(floor, 'perSecond'), p99Ratio: against(floor, 'p99'), cpuRatio: against(floor, 'cpu') }
-      : {}),
+    ...(floor ? { ratio: against('perSecond'), p99Ratio: against('p99'), cpuRatio: against('cpu') } : {}),
   }
 }
 
@@ -197,7 +196,10 @@ export function targets(results) {
     ...peers.flatMap((peer) =>
       cached
         .filter(({ floor }) => floor === peer.floor)
-        .map(({ title, perSecond }) => atLeast(`${title}: requests/s of ${peer.title}`, perSecond / peer.perSecond, 1)),
+        .map(({ title, ratio }) => {
+          // Both are compared with the same floor, each with what it did right beside them.
+          return atLeast(`${title}: requests/s of ${peer.title}`, median(ratio) / median(peer.ratio), 1)
+        }),
     ),
   ]
 }

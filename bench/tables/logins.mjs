@@ -1,9 +1,13 @@
 /** (b) What a sign-in costs: from the page that begins it to the page that it ends on, by turns, 16 people at once. */
 import { CORES, start } from '../lib/child.mjs'
 import { mean, median, spread } from '../lib/statistics.mjs'
+import { atLeast } from '../lib/targets.mjs'
+import { byPairs } from '../lib/turns.mjs'
 
 const contender = (name, options) => ({ script: new URL(`../contenders/${name}.mjs`, import.meta.url), options })
 const FLOOR = 'oauth2'
+/** Seconds. A sign-in is long, and runs through most of a library: until all that is compiled takes thousands of them. */
+const WARM_UP = 5
 
 /** How far the answers are looked at. Without the signature nobody has to ask for keys, or to verify. */
 const CODE = 'state, PKCE'
@@ -64,7 +68,7 @@ export const ROWS = {
  * @param rounds of which each row has one run, after one that does not count
  * @param seconds of each run
  */
-export async function logins({ only = Object.keys(ROWS), rounds = 5, seconds = 4, users = 16 } = {}) {
+export async function logins({ only = Object.keys(ROWS), rounds = 7, seconds = 2, users = 16 } = {}) {
   const names = Object.keys(ROWS).filter((name) => name === FLOOR || only.includes(name))
   const others = { core: CORES.others }
   const provider = await start(new URL('../lib/provider.mjs', import.meta.url), {}, others)
@@ -74,15 +78,13 @@ export async function logins({ only = Object.keys(ROWS), rounds = 5, seconds = 4
     for (const name of names) {
       const { script, options, ...row } = ROWS[name]
       const server = await start(script, { provider: provider.url, ...options }, { core: CORES.server })
-      rows.push({ name, ...row, server, runs: [] })
+      rows.push({ name, ...row, server })
     }
-    for (let round = 0; round <= rounds; round++) {
-      for (const { server, runs } of rows) {
-        const run = await measure({ server, provider, load, users, seconds: round === 0 ? 1 : seconds })
-        if (round > 0) runs.push(run)
-      }
-      process.stderr.write(`logins: round ${round} of ${rounds}\n`)
-    }
+    const floor = rows.find(({ name }) => name === FLOOR)
+    const floorOf = (row) => (row === floor ? undefined : floor)
+    await byPairs('logins', rows, rounds, floorOf, ({ server }, round) =>
+      measure({ server, provider, load, users, seconds: round === 0 ? WARM_UP : seconds }),
+    )
   } finally {
     for (const { server } of rows) {
       await server.ask('end').catch(() => {})
@@ -91,7 +93,7 @@ export async function logins({ only = Object.keys(ROWS), rounds = 5, seconds = 4
     await load.stop()
     await provider.stop()
   }
-  return rows.map((row) => figures(row, rows))
+  return rows.map(figures)
 }
 
 const cpuOf = async (children) => {
@@ -125,11 +127,10 @@ async function measure({ server, provider, load, users, seconds }) {
   }
 }
 
-/** Ratios are of one round. */
-function figures({ name, title, checks, runs }, rows) {
-  const floor = rows.find((row) => row.name === FLOOR)
+/** Ratios are of two runs, one right after the other. */
+function figures({ name, title, checks, runs, floorRuns }) {
   const all = (member) => runs.map((run) => run[member])
-  const against = (member) => runs.map((run, round) => run[member] / floor.runs[round][member])
+  const against = (member) => runs.map((run, index) => run[member] / (floorRuns[index] ?? run)[member])
   return {
     name,
     title,
@@ -182,4 +183,11 @@ export function loginsTable(results) {
     row.failures,
   ])
   return [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+/** As many as where hardly anything is checked. */
+export function targets(results) {
+  return results
+    .filter(({ name }) => name.startsWith('ours'))
+    .map(({ title, ratio }) => atLeast(`${title}: sign-ins/s of @fastify/oauth2`, median(ratio), 1))
 }

@@ -15,6 +15,7 @@ import { isRequired } from '../provider/authentication.js'
 import type { RequestOAuth2 } from '../request.js'
 import { startFlow } from '../session/start-flow.js'
 import { openTicket, type Ticket } from '../session/ticket.js'
+import { testSignIn } from './test-sign-in.js'
 
 /** Everything in the query but these three is ignored: a stranger may have written it. */
 interface AuthorizeQuery {
@@ -25,6 +26,8 @@ interface AuthorizeQuery {
 
 export async function authorize(client: Client, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   try {
+    const tested = client.testSignIns.find(request)
+    if (tested) return await testSignIn(client, request, reply, tested)
     if (!startedByPerson(request)) throw new NavigationRequiredError()
     return await begin(client, request, reply)
   } catch (error) {

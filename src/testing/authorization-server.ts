@@ -12,6 +12,7 @@ import {
   type Exchange,
   tokenAnswers,
 } from './authorization-server/faults.js'
+import { issueTokens } from './authorization-server/issue-tokens.js'
 import { loadOidcProvider } from './authorization-server/load.js'
 import type {
   ApiRequest,
@@ -31,8 +32,10 @@ export type {
   AuthorizationServer,
   AuthorizationServerOptions,
   AutoApprove,
+  IssuedTokens,
   TestApiRoute,
   TestClient,
+  TestGrant,
   TestScope,
   TestUser,
   TokenRequest,
@@ -110,6 +113,8 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     expireAccessTokens: async () => storage.forgetAccessTokens(),
     revokeGrants: async (user) => storage.removeGrants(user === undefined ? undefined : userOfName(user).sub),
     renewDPoPNonce: () => proofs.renewNonce(),
+    issueTokens: async ({ user, scopes, clientId = client.clientId }) =>
+      issueTokens(await started, { sub: userOfName(user).sub, scopes, clientId }),
     close,
   }
 
@@ -133,7 +138,8 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     provider.use(tokenAnswers({ path: TOKEN_PATH, tweak: () => server.tweak, repeatRefreshToken }))
     return provider
   }
-  const provider = await start().catch(async (error: unknown) => {
+  const started = start()
+  const provider = await started.catch(async (error: unknown) => {
     await close()
     throw error
   })

@@ -5,9 +5,11 @@ export {
   type AutoApprove,
   type EndpointFault,
   type Faults,
+  type IssuedTokens,
   startAuthorizationServer,
   type TestApiRoute,
   type TestClient,
+  type TestGrant,
   type TestScope,
   type TestUser,
   type TokenFault,
@@ -19,3 +21,4 @@ export {
   type CredentialStoreSubject,
   credentialStoreContract,
 } from './credential-store-contract.js'
+export { type SignedIn, type SignInOptions, signIn } from './sign-in.js'

@@ -52,7 +52,7 @@ const RULES: Record<string, readonly string[]> = {
     'provider/scopes',
   ],
   installed: ['errors', 'provider', 'flows', 'registration/provider', 'credentials/credentials'],
-  testing: ['errors', 'storage/storage'],
+  testing: ['clients', 'errors', 'storage/storage', 'credentials/record', 'provider/scopes'],
   cli: [
     'errors',
     'keys',
@@ -68,7 +68,7 @@ const RULES: Record<string, readonly string[]> = {
 
 /** The only ones that know Fastify. */
 const FASTIFY =
-  /^(plugin|handlers|options|client|lookup|request|request-credentials|index)\.ts$|^(guards|routes|session)\//
+  /^(plugin|handlers|options|client|clients|lookup|request|request-credentials|index|testing\/sign-in)\.ts$|^(guards|routes|session)\//
 
 function importsOf(file: string): string[] {
   const text = readFileSync(join(src, file), 'utf8')

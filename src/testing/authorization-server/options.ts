@@ -1,3 +1,4 @@
+import type { ScopeInput } from '../../provider/scopes.js'
 import type { Faults, TokenTweak } from './fault-types.js'
 
 /**
@@ -34,6 +35,23 @@ export interface TestUser {
   readonly sub: string
   /** `<name>@example.test` */
   readonly email: string
+}
+
+/** What was granted, without anybody who did so. */
+export interface TestGrant {
+  /** The user name. */
+  readonly user: string
+  readonly scopes: ScopeInput
+  /** Default: the first of the server's clients. */
+  readonly clientId?: string
+}
+
+/** Tokens that the server knows. */
+export interface IssuedTokens {
+  readonly accessToken: string
+  readonly refreshToken: string
+  /** Seconds. */
+  readonly expiresIn: number
 }
 
 /** A resource that the server protects with its own access tokens. */
@@ -160,6 +178,8 @@ export interface AuthorizationServer {
    * tokens are refused, and the next sign-in asks for consent again. Without a user name, for everybody.
    */
   revokeGrants(user?: string): Promise<void>
+  /** Tokens as if that user had granted those scopes to a client, for `signIn`; nobody is asked. */
+  issueTokens(grant: TestGrant): Promise<IssuedTokens>
   /** With `dpop: 'nonce'`: resources of `api` refuse the nonce that they gave last. */
   renewDPoPNonce(): void
   /** Stops at once, cutting connections that are still open. */
