@@ -7,6 +7,8 @@ import { mean, median, spread } from '../lib/statistics.mjs'
 import { atLeast, atMost } from '../lib/targets.mjs'
 import { byPairs } from '../lib/turns.mjs'
 
+/** Seconds until the code of a server is compiled as well as it will be. */
+const WARM_UP = 5
 const contender = (name) => new URL(`../contenders/${name}.mjs`, import.meta.url)
 const ours = (options) => ({
   script: contender('ours'),
@@ -102,7 +104,7 @@ export const ROWS = {
  * @param rounds of which each row has one run, after one that does not count
  * @param seconds of each run
  */
-export async function guard({ only = Object.keys(ROWS), rounds = 15, seconds = 1, connections = 32 } = {}) {
+export async function guard({ only = Object.keys(ROWS), rounds = 9, seconds = 1, connections = 32 } = {}) {
   const names = Object.keys(ROWS).filter(
     (name) => only.includes(name) || only.some((other) => ROWS[other].floor === name),
   )
@@ -123,8 +125,8 @@ export async function guard({ only = Object.keys(ROWS), rounds = 15, seconds = 1
       rows.push({ name, ...row, server, headers })
     }
     const floorOf = ({ floor }) => rows.find(({ name }) => name === floor)
-    await byPairs('guard', rows, rounds, floorOf, ({ server, headers }, round) =>
-      load([server], server.guarded, { connections, seconds: round === 0 ? 2 : seconds, headers }),
+    await byPairs('guard', rows, rounds, floorOf, ({ server, headers }, warmingUp) =>
+      load([server], server.guarded, { connections, seconds: warmingUp ? WARM_UP : seconds, headers }),
     )
   } finally {
     for (const { server } of rows) {

@@ -82,8 +82,8 @@ export async function logins({ only = Object.keys(ROWS), rounds = 7, seconds = 2
     }
     const floor = rows.find(({ name }) => name === FLOOR)
     const floorOf = (row) => (row === floor ? undefined : floor)
-    await byPairs('logins', rows, rounds, floorOf, ({ server }, round) =>
-      measure({ server, provider, load, users, seconds: round === 0 ? WARM_UP : seconds }),
+    await byPairs('logins', rows, rounds, floorOf, ({ server }, warmingUp) =>
+      measure({ server, provider, load, users, seconds: warmingUp ? WARM_UP : seconds }),
     )
   } finally {
     for (const { server } of rows) {
