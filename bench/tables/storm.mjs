@@ -167,7 +167,7 @@ export function stormTable(results) {
 export function targets(results) {
   return results
     .filter(({ own }) => own)
-    .map((row) => ({ ...row, title: `${row.title}, ${row.processes} at once` }))
+    .map((row) => ({ ...row, title: `${row.title}, processes: ${row.processes}` }))
     .flatMap(({ title, refresh, refused, failed, ratio }) => [
       atMost(`${title}: token requests`, refresh, 1),
       atMost(`${title}: refused or failed`, refused + failed, 0),
