@@ -159,7 +159,8 @@ export class StoreVault implements Vault {
   }
 
   glance(): Snapshot | undefined {
-    const stored = this.#store.peek?.(this.id)
+    // A copy of such a store that others can read too, or that is to count as one, is no longer all at hand.
+    const stored = this.#store.shared === false ? this.#store.peek?.(this.id) : undefined
     const record = stored && this.#sealer.looked(this.id, stored.value)
     return record && snapshotOf(stored, record)
   }

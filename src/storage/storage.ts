@@ -39,7 +39,7 @@ export interface CredentialStore {
   readonly shared?: boolean
   /** The newest value, or `undefined` when there is none or it was deleted. Linearizable. */
   get(key: string): Promise<StoredCredentials | undefined>
-  /** What `get` resolves to, at once: only for a store that has everything in this process. Saves guards the wait. */
+  /** What `get` resolves to, at once. Saves guards the wait; used only where `shared` is `false`, for what has everything in this process. */
   peek?(key: string): StoredCredentials | undefined
   /**
    * Writes `value` and resolves to its generation, or to `false` when the condition does not hold.
