@@ -106,7 +106,7 @@ async function functionsOf(app: CountedApp, held: unknown[], path: string): Prom
   const after = functions()
   // Until here: what nobody holds is not counted.
   held.length = 0
-  return Math.round((after - before) / REQUESTS)
+  return (after - before) / REQUESTS
 }
 
 /** A closure holds on to its request, which V8 then copies from one collection to the next. */
@@ -123,6 +123,7 @@ test.each(SETUPS.filter((setup) => !setup.endsWith('without cache')))(
     await app.signIn()
     await app.request()
     const unguarded = await functionsOf(app, held, '/unguarded')
-    expect(await functionsOf(app, held, '/guarded')).toBe(unguarded)
+    // Some come and go with whatever else a process does.
+    expect(await functionsOf(app, held, '/guarded')).toBeLessThan(unguarded + 0.5)
   },
 )
