@@ -1,18 +1,13 @@
 /** The guards: who may pass. What the others get is in `challenge.ts`. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
-import {
-  InsufficientScopeError,
-  type OAuth2ClientError,
-  OptionError,
-  StepUpRequiredError,
-  UserRequiredError,
-} from '../errors.js'
+import { InsufficientScopeError, OptionError, StepUpRequiredError, UserRequiredError } from '../errors.js'
 import { clientOf, requestState } from '../lookup.js'
 import { isRequired, joinRequirements, parseRequirements, type SignInRequirements } from '../provider/authentication.js'
 import { parseScopes, type ScopeInput } from '../provider/scopes.js'
 import type { RequestOAuth2 } from '../request.js'
 import { challenge, isClientError } from './challenge.js'
+import { answerForHandler } from './handler-failure.js'
 import { checkResumable, WHERE } from './resume.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: only this form fits http2 servers, custom loggers and typed routes alike
@@ -234,42 +229,6 @@ async function answered(reply: FastifyReply, sending: Promise<FastifyReply>): Pr
   // handler: for somebody who may not pass, and with a second response.
   if (!reply.sent) reply.hijack()
   return reply
-}
-
-/**
- * When credentials die while the handler uses them, the error gets the answer that the guard would have given, unless the
- * app's error handler gives one of its own. One function for all requests: with a closure for each, V8 copied every request from
- * one collection to the next.
- */
-function answerForHandler(oauth2: RequestOAuth2, needed: readonly string[]): void {
-  oauth2.needed = needed
-  oauth2.onFailure = answerFailure
-}
-
-/**
- * No hook of Fastify can still redirect at that point; so after such a failure, and only then, we look at what is sent: first the
- * error on its way to the error handler, then whatever that one makes of it.
- */
-function answerFailure(this: RequestOAuth2, failure: unknown): void {
-  this.onFailure = undefined
-  const { client, request, needed } = this
-  const reply = this.reply as FastifyReply
-  const { send } = reply
-  const challenged = (error: OAuth2ClientError) => challenge(client, request, reply, error, this, needed)
-  let handled = false
-  reply.send = function (this: FastifyReply, ...args: [payload?: unknown]) {
-    if (args[0] === failure && !handled) {
-      handled = true
-      return send.apply(reply, args)
-    }
-    reply.send = send
-    if (args[0] !== failure || !isClientError(failure)) return send.apply(reply, args)
-    // An async error handler that returns nothing makes Fastify send that nothing while we are not done yet.
-    reply.send = ((...late: [payload?: unknown]) =>
-      late.length > 0 && late[0] === undefined ? reply : send.apply(reply, late)) as typeof send
-    challenged(failure).catch((error: unknown) => send.call(reply, error))
-    return reply
-  } as typeof send
 }
 
 /** `onRequest: requireOAuth` hands the request to what should have made the guard. */

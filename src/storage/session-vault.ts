@@ -16,7 +16,7 @@ export interface SessionSlot {
   write(sealed: string | undefined): Promise<void>
 }
 
-/** A class, and not a handful of closures, since most requests have one: see `answerForHandler` for what those cost. */
+/** A class, and not a handful of closures, since most requests have one: see `guards/handler-failure` for what those cost. */
 export class SessionVault implements Vault {
   readonly journaled = false
   readonly #storage: SessionStorage
