@@ -2,7 +2,7 @@
 import { ClientMismatchError, OAuth2ClientError, StoreUnavailableError } from '../errors.js'
 import { type KeyRing, readHeader, unreadable } from '../keys/key-ring.js'
 import type { CredentialLock, CredentialStore, StoredCredentials } from '../storage/storage.js'
-import { type CredentialRecord, parseRecord, serializeRecord, withhold } from './record.js'
+import { type CredentialRecord, checkedRecord, parseRecord, serializeRecord, withhold } from './record.js'
 
 /** A record as it was read. */
 export interface Snapshot {
@@ -54,27 +54,24 @@ export class RecordSealer {
     return this.#keys.kids[0]
   }
 
-  async seal(key: string, record: CredentialRecord): Promise<string> {
+  seal(key: string, record: CredentialRecord): string {
     return this.sealText(key, serializeRecord(record))
   }
 
   /** Seals what was opened by {@link openText}, whatever version it is of. */
-  async sealText(key: string, text: string): Promise<string> {
+  sealText(key: string, text: string): string {
     const header = { iss: this.#issuer, client_id: this.#clientId }
     return this.#keys.seal('credentials', this.#context(key), text, header)
   }
 
-  /**
-   * @throws {ClientMismatchError} before anything is decrypted
-   * @throws {CredentialsUnreadableError}
-   */
-  async open(key: string, sealed: string): Promise<CredentialRecord> {
-    return parseRecord(await this.openText(key, sealed))
+  /** @throws {ClientMismatchError} {@link CredentialsUnreadableError} */
+  open(key: string, sealed: string): CredentialRecord {
+    return parseRecord(this.openText(key, sealed))
   }
 
   /** The same without refresh tokens. @throws {ClientMismatchError} {@link CredentialsUnreadableError} */
-  async look(key: string, sealed: string): Promise<CredentialRecord> {
-    return this.note(key, sealed, await this.open(key, sealed))
+  look(key: string, sealed: string): CredentialRecord {
+    return this.note(key, sealed, checkedRecord(this.openText(key, sealed)))
   }
 
   /** What is sealed there, for whoever looks next. */
@@ -98,14 +95,14 @@ export class RecordSealer {
   }
 
   /** The same without a look at what it says: a record of a later version is text too. */
-  async openText(key: string, sealed: string): Promise<string> {
-    const header = readHeader(sealed)
-    if (header?.iss !== undefined && (header.iss !== this.#issuer || header.client_id !== this.#clientId)) {
-      throw new ClientMismatchError()
-    }
+  openText(key: string, sealed: string): string {
     try {
-      return await this.#keys.open('credentials', this.#context(key), sealed, header)
+      return this.#keys.open('credentials', this.#context(key), sealed)
     } catch (cause) {
+      const header = readHeader(sealed)
+      if (header?.iss !== undefined && (header.iss !== this.#issuer || header.client_id !== this.#clientId)) {
+        throw new ClientMismatchError()
+      }
       throw unreadable(cause)
     }
   }
@@ -142,7 +139,7 @@ export class StoreVault implements Vault {
 
   async read(): Promise<Snapshot | undefined> {
     const stored = await reach(() => this.#store.get(this.id))
-    return stored && snapshotOf(stored, await this.#sealer.open(this.id, stored.value))
+    return stored && snapshotOf(stored, this.#sealer.open(this.id, stored.value))
   }
 
   async look(): Promise<Snapshot | undefined> {
@@ -155,7 +152,7 @@ export class StoreVault implements Vault {
     }
     if (!stored) return undefined
     const { value } = stored
-    return snapshotOf(stored, this.#sealer.looked(this.id, value) ?? (await this.#sealer.look(this.id, value)))
+    return snapshotOf(stored, this.#sealer.looked(this.id, value) ?? this.#sealer.look(this.id, value))
   }
 
   glance(): Snapshot | undefined {
@@ -167,7 +164,7 @@ export class StoreVault implements Vault {
 
   async write(record: CredentialRecord, expected?: number): Promise<number | false> {
     await this.#registrar?.register(this.#sealer.kid)
-    const value = await this.#sealer.seal(this.id, record)
+    const value = this.#sealer.seal(this.id, record)
     const written = await reach(() => this.#store.put(this.id, value, expected))
     if (written !== false) this.#sealer.note(this.id, value, record)
     return written

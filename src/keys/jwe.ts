@@ -39,7 +39,9 @@ export function decrypt(key: KeyObject, { header, iv, ciphertext, tag }: Jwe, aa
   const decipher = createDecipheriv(ALGORITHM, key, decode(iv, IV_BYTES), { authTagLength: TAG_BYTES })
   decipher.setAAD(authenticated(header, aad))
   decipher.setAuthTag(decode(tag, TAG_BYTES))
-  return decipher.update(decode(ciphertext), undefined, 'utf8') + decipher.final('utf8')
+  const plaintext = decipher.update(decode(ciphertext))
+  decipher.final()
+  return plaintext.toString()
 }
 
 function authenticated(header: string, aad: string): Buffer {

@@ -37,6 +37,8 @@ const MINIMUM_LENGTH = 32
 const VERSION = 1
 const SEALED = { alg: 'dir', enc: 'A256GCM' }
 const KEY_ID = /^[\w-]{8}$/
+/** Header, initialization vector, ciphertext, tag. */
+const PARTS = 4
 
 interface RingKey {
   readonly kid: string
@@ -71,7 +73,7 @@ export class KeyRing {
    * @param context where the value belongs; opening it elsewhere fails
    * @param header members that stay readable (and authenticated) without the key
    */
-  async seal(purpose: Purpose, context: readonly string[], plaintext: string, header = {}): Promise<string> {
+  seal(purpose: Purpose, context: readonly string[], plaintext: string, header = {}): string {
     const key = this.#keys[0] as RingKey
     const claims = { ...SEALED, kid: key.kid, ...header }
     const jwe = encrypt(
@@ -83,33 +85,31 @@ export class KeyRing {
     return `${jwe.header}.${jwe.iv}.${jwe.ciphertext}.${jwe.tag}`
   }
 
-  /**
-   * @param claims what {@link readHeader} gave, for whoever has read it
-   * @throws {UnsealError}
-   */
-  async open(
-    purpose: Purpose,
-    context: readonly string[],
-    sealed: string,
-    claims = readHeader(sealed),
-  ): Promise<string> {
-    const kid = isKeyId(claims?.kid) ? claims.kid : undefined
-    if (typeof claims?.v === 'number' && claims.v > VERSION) throw new UnsealError('newer_version', kid)
-    if (!claims || kid === undefined || claims.alg !== SEALED.alg || claims.enc !== SEALED.enc)
-      throw new UnsealError('damaged')
+  /** @throws {UnsealError} */
+  open(purpose: Purpose, context: readonly string[], sealed: string): string {
     const [header, iv, ciphertext, tag, ...rest] = sealed.split('.')
-    if (!header || !iv || ciphertext === undefined || !tag || rest.length > 0) throw new UnsealError('damaged', kid)
+    const claims = parseHeader(header)
+    if (isOurs(claims) && header && iv && ciphertext !== undefined && tag && rest.length === 0) {
+      const key = this.#keys.find(({ kid }) => kid === claims.kid)
+      try {
+        // The header and the place are authenticated with the rest: what opens needs no look at what they say.
+        if (key)
+          return decrypt(this.#key(key, purpose), { header, iv, ciphertext, tag }, associatedData(purpose, context))
+      } catch {}
+    }
+    throw this.#whyNot(purpose, context, sealed)
+  }
+
+  #whyNot(purpose: Purpose, context: readonly string[], sealed: string): UnsealError {
+    const claims = readHeader(sealed)
+    const kid = isKeyId(claims?.kid) ? claims.kid : undefined
+    if (isLater(claims)) return new UnsealError('newer_version', kid)
+    if (!isOurs(claims)) return new UnsealError('damaged')
+    if (sealed.split('.').length !== PARTS) return new UnsealError('damaged', kid)
     // Before the key is looked for: a key that comes back would not make this the right place.
-    if (claims.place !== undefined && claims.place !== digestOf(purpose, context)) {
-      throw new UnsealError('misplaced', kid)
-    }
-    const key = this.#keys.find((candidate) => candidate.kid === kid)
-    if (!key) throw new UnsealError('unknown_key', kid)
-    try {
-      return decrypt(this.#key(key, purpose), { header, iv, ciphertext, tag }, associatedData(purpose, context))
-    } catch {
-      throw new UnsealError('damaged', kid)
-    }
+    if (claims.place !== undefined && claims.place !== digestOf(purpose, context))
+      return new UnsealError('misplaced', kid)
+    return new UnsealError(this.#keys.some((key) => key.kid === kid) ? 'damaged' : 'unknown_key', kid)
   }
 
   /** The keys for message authentication, newest first: the first one signs, all of them verify. */
@@ -137,17 +137,33 @@ export function keyId(key: string | Uint8Array): string {
  * The readable header of a sealed value, or `undefined` when there is none or it was damaged. Nothing in it is proven yet:
  * only opening the value does that.
  */
-export function readHeader(sealed: string): Record<string, unknown> | undefined {
+export function readHeader(sealed: string): Header | undefined {
+  const header = parseHeader(sealed.split('.', 1)[0])
+  if (!header) return undefined
+  const { sum, ...claims } = header
+  // Values from before there were places have no checksum either.
+  const intact = sum === undefined ? claims.place === undefined : sum === checksum(claims)
+  return intact ? claims : undefined
+}
+
+type Header = Record<string, unknown>
+
+function parseHeader(encoded: string | undefined): Header | undefined {
   try {
-    const header: unknown = JSON.parse(Buffer.from(sealed.split('.', 1)[0] as string, 'base64url').toString())
-    if (typeof header !== 'object' || header === null) return undefined
-    const { sum, ...claims } = header as Record<string, unknown>
-    // Values from before there were places have no checksum either.
-    const intact = sum === undefined ? claims.place === undefined : sum === checksum(claims)
-    return intact ? claims : undefined
+    const header: unknown = JSON.parse(Buffer.from(encoded as string, 'base64url').toString())
+    return typeof header === 'object' && header !== null ? (header as Header) : undefined
   } catch {
     return undefined
   }
+}
+
+function isLater(header: Header | undefined): boolean {
+  return typeof header?.v === 'number' && header.v > VERSION
+}
+
+/** Whether it was sealed in the way that values are sealed here. */
+function isOurs(header: Header | undefined): header is Header & { kid: string } {
+  return isKeyId(header?.kid) && header.alg === SEALED.alg && header.enc === SEALED.enc && !isLater(header)
 }
 
 /** Whether it has the form of a key's id. Whatever else somebody wrote in its place is not worth repeating. */

@@ -35,7 +35,7 @@ export class AnswerCookies {
    */
   async save(reply: FastifyReply, hash: string, form: string): Promise<void> {
     const text = JSON.stringify({ form, until: this.#clock() + LIFETIME * 1000 })
-    const sealed = (await this.#keys.seal('flow', ['answer', this.#client, hash], text)) + END
+    const sealed = this.#keys.seal('flow', ['answer', this.#client, hash], text) + END
     if (sealed.length > MAXIMUM_COOKIE * MAXIMUM_COOKIES) throw new AnswerTooLargeError()
     for (const [index, name] of names(hash).entries()) {
       const part = sealed.slice(index * MAXIMUM_COOKIE, (index + 1) * MAXIMUM_COOKIE)
@@ -47,7 +47,7 @@ export class AnswerCookies {
     const parts = names(hash).map((name) => this.#cookies.get(request, name) ?? '')
     try {
       const [sealed = ''] = parts.join('').split(END)
-      const text = await this.#keys.open('flow', ['answer', this.#client, hash], sealed)
+      const text = this.#keys.open('flow', ['answer', this.#client, hash], sealed)
       const { form, until } = JSON.parse(text) as { readonly form: string; readonly until: number }
       return this.#clock() < until ? form : undefined
     } catch {

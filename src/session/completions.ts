@@ -88,7 +88,7 @@ export class Completions {
   }
 
   async #publish(hash: string, completion: object, claimed: number): Promise<void> {
-    const sealed = this.#store && (await this.#keys.seal('outcome', [this.#prefix, hash], JSON.stringify(completion)))
+    const sealed = this.#store && this.#keys.seal('outcome', [this.#prefix, hash], JSON.stringify(completion))
     // Only a repeated callback in another process misses it; this one has its answer.
     if (sealed) await this.#store?.put(this.#prefix + hash, sealed, claimed).catch(() => {})
   }
@@ -99,8 +99,11 @@ export class Completions {
       const stored = await reach(() => store.get(this.#prefix + hash))
       if (stored?.value) {
         // A process that is newer than this one may seal with a key that is not here yet: then it has to answer itself.
-        const opened = await this.#keys.open('outcome', [this.#prefix, hash], stored.value).catch(() => undefined)
-        return opened === undefined ? undefined : JSON.parse(opened)
+        try {
+          return JSON.parse(this.#keys.open('outcome', [this.#prefix, hash], stored.value))
+        } catch {
+          return undefined
+        }
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL))
     }

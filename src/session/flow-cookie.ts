@@ -71,9 +71,9 @@ export class FlowCookies {
    * @throws {OptionError} when there are more scopes than a cookie can hold
    */
   async save(request: FastifyRequest, reply: FastifyReply, flow: PendingFlow): Promise<void> {
-    let value = await this.#seal(flow)
+    let value = this.#seal(flow)
     // A return URL is a convenience; a cookie that the browser drops is the end of the flow.
-    if (value.length > MAXIMUM_COOKIE) value = await this.#seal({ ...flow, returnUrl: '' })
+    if (value.length > MAXIMUM_COOKIE) value = this.#seal({ ...flow, returnUrl: '' })
     if (value.length > MAXIMUM_COOKIE) {
       throw new OptionError('scopes', 'with those of the guards are too many to ask for at once: they fill a cookie.')
     }
@@ -117,7 +117,7 @@ export class FlowCookies {
 
   async #open(sealed: string, client: string): Promise<PendingFlow | undefined> {
     try {
-      const packed: PackedFlow = JSON.parse(await this.#keys.open('flow', [], sealed))
+      const packed: PackedFlow = JSON.parse(this.#keys.open('flow', [], sealed))
       const age = this.#clock() - packed.startedAt
       if (packed.client !== client || !(age < FLOW_LIFETIME)) return undefined
       return { ...packed, needed: packed.needed.map((s) => (typeof s === 'number' ? (packed.scopes[s] as string) : s)) }
@@ -126,7 +126,7 @@ export class FlowCookies {
     }
   }
 
-  #seal(flow: PendingFlow): Promise<string> {
+  #seal(flow: PendingFlow): string {
     // What is needed is nearly always among what is asked for, and long scopes would not fit in twice.
     const needed = flow.needed.map((scope) => (flow.scopes.includes(scope) ? flow.scopes.indexOf(scope) : scope))
     return this.#keys.seal('flow', [], JSON.stringify({ ...flow, needed } satisfies PackedFlow))

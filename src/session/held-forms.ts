@@ -124,7 +124,7 @@ export class HeldForms {
       : { value: readAside(request, 'form', this.#client), generation: 0 }
     if (!value) return undefined
     try {
-      const form: HeldForm = JSON.parse(await this.#keys.open('form', [this.#client, id], value))
+      const form: HeldForm = JSON.parse(this.#keys.open('form', [this.#client, id], value))
       return this.#clock() < form.expiresAt ? { form, generation } : undefined
     } catch {
       return undefined
@@ -132,7 +132,7 @@ export class HeldForms {
   }
 
   async #write(request: FastifyRequest, id: string, form: HeldForm, generation = 0): Promise<void> {
-    const sealed = await this.#keys.seal('form', [this.#client, id], JSON.stringify(form))
+    const sealed = this.#keys.seal('form', [this.#client, id], JSON.stringify(form))
     const store = this.#store
     // Whoever wrote meanwhile answers the same callback, or posted the form.
     if (store) await reach(() => store.put(this.#key(id), sealed, generation))

@@ -33,7 +33,7 @@ export class LogoutCookie {
   /** The last sign-out of a browser counts. */
   async save(reply: FastifyReply, state: string, returnUrl: string): Promise<void> {
     const pending: PendingLogout = { hash: hashState(state), returnUrl, startedAt: this.#clock() }
-    const value = await this.#keys.seal('logout', [this.#client], JSON.stringify(pending))
+    const value = this.#keys.seal('logout', [this.#client], JSON.stringify(pending))
     this.#cookies.set(reply, this.#name, value, LIFETIME)
   }
 
@@ -43,7 +43,7 @@ export class LogoutCookie {
     if (!value || typeof state !== 'string') return undefined
     let pending: PendingLogout
     try {
-      pending = JSON.parse(await this.#keys.open('logout', [this.#client], value))
+      pending = JSON.parse(this.#keys.open('logout', [this.#client], value))
     } catch {
       return undefined
     }

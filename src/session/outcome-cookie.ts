@@ -62,7 +62,7 @@ export class OutcomeCookie {
     const value = this.#cookies.get(request, this.#name)
     if (!value) return undefined
     try {
-      const outcome: Outcome = JSON.parse(await this.#keys.open('outcome', [this.#client], value))
+      const outcome: Outcome = JSON.parse(this.#keys.open('outcome', [this.#client], value))
       return this.#clock() - outcome.endedAt < LIFETIME * 1000 ? outcome : undefined
     } catch {
       return undefined
@@ -104,12 +104,12 @@ export class OutcomeCookie {
   }
 
   async #write(reply: FastifyReply, { scopes, ...outcome }: Outcome): Promise<void> {
-    const value = await this.#seal({ scopes, ...outcome })
+    const value = this.#seal({ scopes, ...outcome })
     // Scopes can be many; without them the cookie still says that something ended.
-    this.#cookies.set(reply, this.#name, value.length <= 2_000 ? value : await this.#seal(outcome), LIFETIME)
+    this.#cookies.set(reply, this.#name, value.length <= 2_000 ? value : this.#seal(outcome), LIFETIME)
   }
 
-  #seal(outcome: Outcome): Promise<string> {
+  #seal(outcome: Outcome): string {
     return this.#keys.seal('outcome', [this.#client], JSON.stringify(outcome))
   }
 }

@@ -62,7 +62,7 @@ export class PendingLinks {
   async hold(hash: string, link: Omit<PendingLink, 'expiresAt'>): Promise<string | undefined> {
     this.#forget()
     const expiresAt = this.#clock() + CONFIRM_WITHIN
-    const sealed = await this.#keys.seal('pending', [this.#client, hash], JSON.stringify({ ...link, expiresAt }))
+    const sealed = this.#keys.seal('pending', [this.#client, hash], JSON.stringify({ ...link, expiresAt }))
     const store = this.#store
     if (!store) return sealed
     const key = this.#key(hash)
@@ -91,7 +91,7 @@ export class PendingLinks {
     if (!sealed) return undefined
     let link: PendingLink
     try {
-      link = JSON.parse(await this.#keys.open('pending', [this.#client, hash], sealed))
+      link = JSON.parse(this.#keys.open('pending', [this.#client, hash], sealed))
     } catch {
       return undefined
     }

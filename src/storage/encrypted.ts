@@ -54,13 +54,13 @@ export function encrypted<Inner extends CredentialStore>(
       const stored = await store.get(key)
       if (!stored) return undefined
       try {
-        return { ...stored, value: await ring.open('credentials', [key], stored.value) }
+        return { ...stored, value: ring.open('credentials', [key], stored.value) }
       } catch (cause) {
         throw unreadable(cause)
       }
     },
 
-    put: async (key, value, expected) => store.put(key, await ring.seal('credentials', [key], value), expected),
+    put: async (key, value, expected) => store.put(key, ring.seal('credentials', [key], value), expected),
     delete: (key, expected) => store.delete(key, expected),
 
     ...(store.shared !== undefined && { shared: store.shared }),

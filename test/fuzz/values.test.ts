@@ -139,14 +139,16 @@ describe('a file or a record', () => {
   })
 
   const ring = new KeyRing([Buffer.alloc(32, 1), Buffer.alloc(32, 2)])
-  const sealing = ring.seal('ticket', ['a'], CANARY)
+  const sealed = ring.seal('ticket', ['a'], CANARY)
   fuzz('sealed values', fc.oneof(mutations, fc.constant(undefined), hostileText), async (how) => {
-    const sealed = await sealing
     const text = typeof how === 'function' ? how(sealed) : (how ?? sealed)
-    const opened = await ring.open('ticket', ['a'], text).catch((error: Error) => {
-      expect(error.message).not.toContain(CANARY)
-      expect(error.message).toMatch(/^sealed value: \w+$/)
-    })
+    let opened: string | undefined
+    try {
+      opened = ring.open('ticket', ['a'], text)
+    } catch (error) {
+      expect((error as Error).message).not.toContain(CANARY)
+      expect((error as Error).message).toMatch(/^sealed value: \w+$/)
+    }
     // A text that opens says what was sealed, however it came to be.
     if (opened !== undefined) expect(opened).toBe(CANARY)
     if (text === sealed) expect(opened).toBe(CANARY)

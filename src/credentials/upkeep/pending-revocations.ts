@@ -42,7 +42,7 @@ export class PendingRevocations {
   async keep(key: string, grants: readonly EndingGrant[]): Promise<void> {
     const { keys } = this.#registration
     await this.#registry?.register(keys.kids[0])
-    const value = await keys.seal('revocation', this.#context(key), JSON.stringify(grants))
+    const value = keys.seal('revocation', this.#context(key), JSON.stringify(grants))
     await reach(() => this.#store.put(key, value))
   }
 
@@ -70,7 +70,7 @@ export class PendingRevocations {
     const stored = await reach(() => this.#store.get(key))
     if (!stored) return []
     try {
-      return JSON.parse(await this.#registration.keys.open('revocation', this.#context(key), stored.value))
+      return JSON.parse(this.#registration.keys.open('revocation', this.#context(key), stored.value))
     } catch (cause) {
       throw unreadable(cause)
     }

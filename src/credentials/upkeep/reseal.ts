@@ -37,7 +37,7 @@ export async function resealIfNeeded(
   let text: string
   try {
     // Also what has the right key: a sweep that says "current" says that it can be read.
-    text = await sealer.openText(key, stored.value)
+    text = sealer.openText(key, stored.value)
   } catch (error) {
     if (error instanceof ClientMismatchError) return { result: 'foreign', kid }
     if (error instanceof CredentialsUnreadableError) return { result: 'unreadable', kid, reason: error.reason }
@@ -45,7 +45,7 @@ export async function resealIfNeeded(
   }
   if (kid === sealer.kid) return { result: 'current', kid }
   await registrar?.register(sealer.kid)
-  const sealed = await sealer.sealText(key, text)
+  const sealed = sealer.sealText(key, text)
   const written = await reach(() => store.put(key, sealed, stored.generation))
   return { result: written === false ? 'lost_race' : 'resealed', kid }
 }
