@@ -1,16 +1,16 @@
 /** Which sign-ins are over, where sessions are all there is: known to this process, and for as long as it lives. */
-
+import { BoundedMap } from '../bounded-map.js'
 import { SignedOutError } from '../errors.js'
 import { publish } from '../events.js'
 import { digestOf } from './ended.js'
 import type { ProviderSession, SignIns, UserSignIn } from './sign-ins.js'
 
-/** Beyond these the oldest is forgotten. */
-const MAXIMUM = 10_000
+/** Beyond these the oldest are forgotten. */
+const KEPT = 10_000
 
 export class EndedLinks implements SignIns {
-  /** When each was ended, in milliseconds since the epoch; least recently first. */
-  readonly #ended = new Map<string, number>()
+  /** When each was ended, in milliseconds since the epoch. */
+  readonly #ended = new BoundedMap<string, number>(KEPT)
   readonly #name: string
   readonly #clock: () => number
   readonly #subjectsAreUsers: boolean
@@ -39,17 +39,14 @@ export class EndedLinks implements SignIns {
   }
 
   hasEnded({ user, sub = user, sid, at = 0 }: UserSignIn): boolean {
-    if (this.#ended.size === 0) return false
+    if (this.#ended.isEmpty) return false
     const since = (kind: string, name = '') => this.#ended.get(`${kind} ${name}`) ?? Number.NEGATIVE_INFINITY
     if (at <= since('user', user) || at <= since('sub', sub)) return true
     // A link that does not know its session at the provider could be of any of them.
-    return sid === undefined ? at <= since('some', sub) : this.#ended.has(`sid ${sid}`)
+    return sid === undefined ? at <= since('some', sub) : this.#ended.get(`sid ${sid}`) !== undefined
   }
 
   #end(kind: 'sid' | 'sub' | 'some' | 'user', name: string): void {
-    const key = `${kind} ${name}`
-    this.#ended.delete(key)
-    if (this.#ended.size >= MAXIMUM) this.#ended.delete(this.#ended.keys().next().value as string)
-    this.#ended.set(key, this.#clock())
+    this.#ended.set(`${kind} ${name}`, this.#clock())
   }
 }

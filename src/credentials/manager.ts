@@ -1,5 +1,7 @@
 /** The public face of stored credentials: who they belong to, and the one owner of their refresh. Knows nothing of the web. */
+
 import { inspect } from 'node:util'
+import { BoundedMap } from '../bounded-map.js'
 import { OptionError, StoreRequiredError } from '../errors.js'
 import { publish } from '../events.js'
 import { checkKnown } from '../registration/checks.js'
@@ -62,7 +64,7 @@ export class CredentialManager {
   readonly #dying: Burst
   #keysChecked = false
   /** They hold nothing; making one for each request would be half of what finding somebody costs. */
-  readonly #vaults = new Map<string, Vault>()
+  readonly #vaults = new BoundedMap<string, Vault>(KEPT_VAULTS)
 
   constructor(options: CredentialManagerOptions | Registration) {
     if (!(options instanceof Registration)) {
@@ -173,7 +175,6 @@ export class CredentialManager {
     const known = this.#vaults.get(user)
     if (known) return known
     const vault = new StoreVault(this.store, this.sealer, this.prefix + encodeKey(user), this.registry)
-    if (this.#vaults.size >= MAXIMUM_VAULTS) this.#vaults.delete(this.#vaults.keys().next().value as string)
     this.#vaults.set(user, vault)
     return vault
   }
@@ -237,7 +238,7 @@ export function checkKey(key: unknown, where: string): string {
   throw new OptionError(where, 'must be a non-empty string.')
 }
 
-const MAXIMUM_VAULTS = 1_000
+const KEPT_VAULTS = 1_000
 
 function encodeKey(user: string): string {
   try {

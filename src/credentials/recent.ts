@@ -1,4 +1,5 @@
 /** What was read or written a moment ago, and what is being read: for guards that make do with that instead of reading. */
+import { BoundedMap } from '../bounded-map.js'
 import type { Snapshot } from './vault.js'
 
 /** By both clocks: one may be set back, the other may stand still while the machine sleeps. */
@@ -33,13 +34,13 @@ export interface RecentOptions {
 
 /** Milliseconds within which others join a read. One that never ends must not keep everybody. */
 const JOINED_FOR = 500
-const MAXIMUM = 10_000
+/** Users; twice as many at most. */
+const KEPT = 5_000
 
 /** By the ids of vaults. Snapshots are without refresh tokens. */
 export class Recent {
   readonly #options: RecentOptions
-  /** Least recently first. */
-  readonly #remembered = new Map<string, Remembered>()
+  readonly #remembered = new BoundedMap<string, Remembered>(KEPT)
   /** The read that may be remembered and joined: one that began before a write of ours may not. */
   readonly #reads = new Map<string, Read>()
 
@@ -97,10 +98,8 @@ export class Recent {
   }
 
   #remember(id: string, snapshot: Snapshot | undefined, generation: number | undefined, at = this.#now()): void {
-    this.#remembered.delete(id)
-    if (generation === undefined) return
-    if (this.#remembered.size >= MAXIMUM) this.#remembered.delete(this.#remembered.keys().next().value as string)
-    this.#remembered.set(id, { snapshot: snapshot && { ...snapshot, remembered: true }, generation, at })
+    if (generation === undefined) this.#remembered.delete(id)
+    else this.#remembered.set(id, { snapshot: snapshot && { ...snapshot, remembered: true }, generation, at })
   }
 
   #now(): Moment {

@@ -1,4 +1,5 @@
 /** Where one user's record is: a key of a credential store, or the session of a request. Used by the manager only. */
+import { BoundedMap } from '../bounded-map.js'
 import { ClientMismatchError, OAuth2ClientError, StoreUnavailableError } from '../errors.js'
 import { type KeyRing, readHeader, unreadable } from '../keys/key-ring.js'
 import type { CredentialLock, CredentialStore, StoredCredentials } from '../storage/storage.js'
@@ -41,7 +42,7 @@ export class RecordSealer {
   readonly #issuer: string
   readonly #clientId: string
   // Most looks find what the last one found; the sealed text itself is the proof that nothing changed.
-  readonly #looked = new Map<string, { readonly sealed: string; readonly record: CredentialRecord }>()
+  readonly #looked = new BoundedMap<string, { readonly sealed: string; readonly record: CredentialRecord }>(KEPT)
 
   constructor(keys: KeyRing, issuer: string, clientId: string) {
     this.#keys = keys
@@ -77,8 +78,6 @@ export class RecordSealer {
   /** What is sealed there, for whoever looks next. */
   note(key: string, sealed: string, full: CredentialRecord): CredentialRecord {
     const record = withhold(full)
-    this.#looked.delete(key)
-    if (this.#looked.size >= MEMO_SIZE) this.#looked.delete(this.#looked.keys().next().value as string)
     this.#looked.set(key, { sealed, record })
     return record
   }
@@ -112,7 +111,7 @@ export class RecordSealer {
   }
 }
 
-const MEMO_SIZE = 1_000
+const KEPT = 1_000
 
 /** What is told of each key before something is sealed with it; a `KeyRegistry`. */
 export interface KeyRegistrar {

@@ -1,6 +1,8 @@
 /** Proof of possession: tokens that are of no use to whoever does not have the key that they were issued for. RFC 9449. */
+
 import { createHash, randomUUID } from 'node:crypto'
 import type { JWK } from 'jose'
+import { BoundedMap } from '../bounded-map.js'
 import { OptionError, ProviderMetadataError } from '../errors.js'
 import { jose } from './libraries.js'
 
@@ -32,8 +34,8 @@ export interface DPoPProofRequest {
   readonly nonce?: string | undefined
 }
 
-/** Servers that are known by a nonce at most; each is one short text. */
-const MAXIMUM_NONCES = 1_000
+/** Servers that are known by a nonce at least; each is one short text. */
+const KEPT_NONCES = 1_000
 /** RFC 9449 section 8.1 says of which characters, and nobody needs more of them. */
 const NONCE = /^[\x21\x23-\x5b\x5d-\x7e]{1,1024}$/
 
@@ -41,8 +43,8 @@ const NONCE = /^[\x21\x23-\x5b\x5d-\x7e]{1,1024}$/
 export class DPoP {
   readonly #option: { readonly algorithm?: DPoPAlgorithm } | undefined
   readonly #clock: () => number
-  /** By use and origin, least recently heard first: an API may be on the host of the token endpoint, and have nonces of its own. */
-  readonly #nonces = new Map<string, string>()
+  /** By use and origin: an API may be on the host of the token endpoint, and have nonces of its own. */
+  readonly #nonces = new BoundedMap<string, string>(KEPT_NONCES)
 
   /** @throws {OptionError} */
   constructor(option: DPoPOption | undefined, clock: () => number) {
@@ -101,10 +103,7 @@ export class DPoP {
   noteNonce(use: 'token' | 'resource', url: string | URL, headers: Headers): string | undefined {
     const nonce = headers.get('dpop-nonce')
     if (nonce === null || !NONCE.test(nonce)) return undefined
-    const server = `${use} ${new URL(url).origin}`
-    this.#nonces.delete(server)
-    if (this.#nonces.size >= MAXIMUM_NONCES) this.#nonces.delete(this.#nonces.keys().next().value as string)
-    this.#nonces.set(server, nonce)
+    this.#nonces.set(`${use} ${new URL(url).origin}`, nonce)
     return nonce
   }
 }

@@ -4,6 +4,7 @@
  *
  *     <binding>|<client> <id> <user> <at> <sub> <sid> <kept> <proofs> <hash> <url> <hash> <url>|<client> ...
  */
+import { BoundedMap } from '../bounded-map.js'
 import type { SessionLink } from './session.js'
 
 /** Characters of a state's hash that a link keeps: as many as nobody finds twice. */
@@ -36,8 +37,8 @@ export function clientsIn(text: string): string[] {
 }
 
 /** What was read last, by the text alone: a person's next request has the same. */
-const known = new Map<string, Map<string, Link>>()
-const MAXIMUM_KNOWN = 1_000
+const known = new Map<string, BoundedMap<string, Link>>()
+const KEPT = 1_000
 
 /** The link of a client; none where an app has written over it what is none. */
 export function linkIn(text: string, client: string): Link | undefined {
@@ -46,7 +47,6 @@ export function linkIn(text: string, client: string): Link | undefined {
   if (read) return read
   try {
     const link = parse(text, client)
-    if (links.size >= MAXIMUM_KNOWN) links.delete(links.keys().next().value as string)
     if (link) links.set(text, link)
     return link
   } catch {
@@ -54,10 +54,10 @@ export function linkIn(text: string, client: string): Link | undefined {
   }
 }
 
-function linksOf(client: string): Map<string, Link> {
+function linksOf(client: string): BoundedMap<string, Link> {
   const links = known.get(client)
   if (links) return links
-  const made = new Map<string, Link>()
+  const made = new BoundedMap<string, Link>(KEPT)
   known.set(client, made)
   return made
 }

@@ -3,6 +3,7 @@
  * one refresh per token within this process only: two requests of one session have a copy of it each, so what one refreshed is
  * kept for those that come with the old copy.
  */
+import { BoundedMap } from '../bounded-map.js'
 import { type CredentialRecord, parseRecord, serializeRecord } from '../credentials/record.js'
 import type { RecordSealer } from '../credentials/vault.js'
 import { digestOf, type SessionSlot, SessionVault } from './session-vault.js'
@@ -34,7 +35,7 @@ export class SessionStorage {
   /** What was opened last, by the id of its link: most requests of a session bring the same. */
   readonly #opened = new Map<string, Opened>()
   /** Ids that ended by sign-out or revocation: nothing may be written for them any more. */
-  readonly #ended = new Set<string>()
+  readonly #ended = new BoundedMap<string, true>(MAXIMUM)
 
   constructor(sealer: RecordSealer, clock: () => number) {
     this.#sealer = sealer
@@ -44,16 +45,16 @@ export class SessionStorage {
   /** The vault, where the session brings what it brought before and nothing became of that meanwhile. */
   vaultAtHand(slot: SessionSlot): SessionVault | undefined {
     const opened = this.#opened.get(slot.id)
-    if (!opened || opened.sealed !== slot.read() || this.#ended.has(slot.id)) return undefined
+    if (!opened || opened.sealed !== slot.read() || this.#ended.get(slot.id)) return undefined
     if (this.#replay.has(digestOf(opened.record))) return undefined
     return new SessionVault(this, slot, opened.record)
   }
 
   async vault(slot: SessionSlot): Promise<SessionVault> {
     const sealed = slot.read()
-    if (sealed === undefined || this.#ended.has(slot.id)) return new SessionVault(this, slot, undefined)
+    if (sealed === undefined || this.#ended.get(slot.id)) return new SessionVault(this, slot, undefined)
     const record = await this.open(slot, sealed)
-    if (this.#ended.has(slot.id)) return new SessionVault(this, slot, undefined)
+    if (this.#ended.get(slot.id)) return new SessionVault(this, slot, undefined)
     this.#note(slot.id, sealed, record)
     const vault = new SessionVault(this, slot, record)
     const newest = this.newest(record)
@@ -81,14 +82,13 @@ export class SessionStorage {
 
   /** Nothing is read or written for that id any more, also by requests that are under way. */
   end(id: string): void {
-    if (this.#ended.size >= MAXIMUM) this.#ended.delete(this.#ended.values().next().value as string)
-    this.#ended.add(id)
+    this.#ended.set(id, true)
     this.#opened.delete(id)
   }
 
   /** Whether `end` was called for that id. What comes with it was written back by a request that knew no better. */
   hasEnded(id: string): boolean {
-    return this.#ended.has(id)
+    return this.#ended.get(id) === true
   }
 
   /** What goes into a session for a record. */

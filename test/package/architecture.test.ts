@@ -9,15 +9,16 @@ const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((fi
 /** What each room may import from, besides itself. Types count too: a type says what one knows about. */
 const RULES: Record<string, readonly string[]> = {
   errors: [],
+  'bounded-map': [],
   keys: ['errors'],
-  provider: ['errors', 'credentials/record'],
+  provider: ['bounded-map', 'errors', 'credentials/record'],
   flows: ['errors', 'provider', 'credentials/record'],
   events: ['credentials/record', 'flows'],
   registration: ['errors', 'keys', 'provider', 'flows', 'events', 'storage/storage'],
   xsrf: [],
-  storage: ['errors', 'keys', 'credentials'],
-  credentials: ['errors', 'events', 'keys', 'provider', 'flows', 'registration', 'storage/storage'],
-  session: ['errors', 'keys', 'provider', 'flows', 'credentials', 'storage', 'client'],
+  storage: ['bounded-map', 'errors', 'keys', 'credentials'],
+  credentials: ['bounded-map', 'errors', 'events', 'keys', 'provider', 'flows', 'registration', 'storage/storage'],
+  session: ['bounded-map', 'errors', 'keys', 'provider', 'flows', 'credentials', 'storage', 'client'],
   guards: [
     'errors',
     'events',

@@ -1,14 +1,15 @@
 /** What this process knows of attempts beyond the record: since when it has seen them, and how its own went. */
+import { BoundedMap } from '../../bounded-map.js'
 import type { Account, RefreshAttempt } from '../record.js'
 
-const MAXIMUM = 10_000
+const KEPT = 10_000
 
 /** How an attempt of this process went, where it knows more than the record says: no answer came, or nothing was ever sent. */
 type End = 'unanswered' | 'unsent'
 
 export class Attempts {
   readonly #monotonic: () => number
-  readonly #known = new Map<string, { readonly since: number; readonly end: End | undefined }>()
+  readonly #known = new BoundedMap<string, { readonly since: number; readonly end: End | undefined }>(KEPT)
 
   constructor(monotonic: () => number) {
     this.#monotonic = monotonic
@@ -48,7 +49,6 @@ export class Attempts {
   }
 
   #note(id: string, end: End | undefined): void {
-    if (this.#known.size >= MAXIMUM) this.#known.delete(this.#known.keys().next().value as string)
     this.#known.set(id, { since: this.#monotonic(), end })
   }
 }

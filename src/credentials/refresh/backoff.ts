@@ -1,4 +1,5 @@
 /** Leaves a provider that is down alone for a while, and a refresh token that it keeps refusing. In memory, per process. */
+import { BoundedMap } from '../../bounded-map.js'
 import type { FailureKind, ProviderFailure } from '../../provider/failure.js'
 
 /**
@@ -16,7 +17,7 @@ const JITTER = 0.25
 /** Refusals of one refresh token after which it rests, and for how many milliseconds. */
 const REFUSALS = 3
 const REFUSAL_REST = 10_000
-const MAXIMUM = 10_000
+const KEPT = 10_000
 
 /** Failures that are not about the grant: the provider's, or those of our registration there. */
 const OUTAGE: readonly FailureKind[] = ['unsent', 'in_doubt', 'rate_limited', 'client']
@@ -45,7 +46,7 @@ export class Backoff {
   /** Where there was one that is not known to be over, its end: from then on one at a time may try. */
   #rest: { readonly until: number; readonly failure: ProviderFailure } | undefined
   #trying = false
-  readonly #refused = new Map<string, { times: number; until: number; failure: ProviderFailure }>()
+  readonly #refused = new BoundedMap<string, { times: number; until: number; failure: ProviderFailure }>(KEPT)
 
   constructor(monotonic: () => number) {
     this.#monotonic = monotonic
@@ -96,9 +97,10 @@ export class Backoff {
   #noteGrant(hash: string, failure: ProviderFailure | undefined): void {
     const times = (this.#refused.get(hash)?.times ?? 0) + 1
     if (failure && OUTAGE.includes(failure.kind)) return
-    this.#refused.delete(hash)
-    if (failure?.kind !== 'refused') return
-    if (this.#refused.size >= MAXIMUM) this.#refused.delete(this.#refused.keys().next().value as string)
+    if (failure?.kind !== 'refused') {
+      this.#refused.delete(hash)
+      return
+    }
     const until = times < REFUSALS ? 0 : this.#monotonic() + REFUSAL_REST
     this.#refused.set(hash, { times, until, failure })
   }

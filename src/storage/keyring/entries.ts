@@ -5,8 +5,10 @@
  * Windows takes 2,560 bytes for one entry, so texts are cut into parts. Nothing is ever written over, so a part cannot be of
  * another text than its neighbours, whoever writes at the same time.
  */
+
 import { randomBytes } from 'node:crypto'
 import type { AsyncEntry } from '@napi-rs/keyring'
+import { BoundedMap } from '../../bounded-map.js'
 import { KeyringUnavailableError, MissingPeerError } from '../../errors.js'
 import { unreadable } from '../file/contents.js'
 
@@ -33,7 +35,7 @@ export interface Entries {
 /** @param partLength how many UTF-16 units, all of them ASCII, go into one entry */
 export function keyringEntries(service: string, partLength: number): Entries {
   let loading: Promise<Keyring> | undefined
-  const opened = new Map<string, AsyncEntry>()
+  const opened = new BoundedMap<string, AsyncEntry>(OPENED)
 
   async function entry(key: string, id: string, part: number): Promise<AsyncEntry> {
     loading ??= loadKeyring().catch((error: unknown) => {
@@ -47,9 +49,7 @@ export function keyringEntries(service: string, partLength: number): Entries {
     const account = `${label} ${id}.${part}`
     // Without the option, a Linux machine without a Secret Service would get the kernel's keyring, which forgets.
     const found = opened.get(account) ?? new AsyncEntry(service, account, { linux: { store: 'secret-service' } })
-    opened.delete(account)
     opened.set(account, found)
-    if (opened.size > OPENED) opened.delete(opened.keys().next().value as string)
     return found
   }
 
