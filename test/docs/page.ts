@@ -65,8 +65,8 @@ export async function startPage(page: string, schema: readonly string[] = []) {
       }
     },
     /** Starts an app. What `before` puts into a session at `/before` is what it had from the sign-in of the other library. */
-    async start(name: string, before: Readonly<Record<string, unknown>> = {}) {
-      const { app } = await run(name)
+    async start(name: string, before: Readonly<Record<string, unknown>> = {}, more?: Partial<PageOptions>) {
+      const { app } = await run(name, more)
       if (!app) throw new Error(`${name}.ts exports no app`)
       app.get('/before', async ({ session }) => {
         for (const [key, value] of Object.entries(before)) session.set(key as never, value as never)
@@ -84,7 +84,7 @@ export async function startPage(page: string, schema: readonly string[] = []) {
     },
     tokenRequests: () => google.tokenRequests.map(({ grantType }) => grantType),
     async issue(user: string) {
-      const { accessToken, refreshToken } = await google.issueTokens({ user, scopes: ['openid', 'email', DRIVE] })
+      const { accessToken, refreshToken } = await google.issueTokens({ user, scopes: ['openid', 'profile', 'email', DRIVE] })
       return { access_token: accessToken, refresh_token: refreshToken, token_type: 'Bearer' }
     },
   }
@@ -116,11 +116,10 @@ async function runBlock(
   // Inside of the repository, so that its packages are found, and never twice the same: a script has to run again.
   const folder = join(root, 'test', `.page-${randomUUID()}`)
   await mkdir(folder)
-  const before = { ...process.env }
   const argv = process.argv
   try {
     await writeFile(join(folder, `${name}.ts`), source)
-    Object.assign(process.env, env)
+    for (const [variable, value] of Object.entries(env)) vi.stubEnv(variable, value)
     process.argv = [...argv.slice(0, 2), ...args]
     const module = await import(/* @vite-ignore */ pathToFileURL(join(folder, `${name}.ts`)).href)
     const { app } = module as { app?: FastifyInstance }
@@ -130,7 +129,7 @@ async function runBlock(
     return { app }
   } finally {
     process.argv = argv
-    process.env = before
+    vi.unstubAllEnvs()
     await rm(folder, { recursive: true })
   }
 }
