@@ -84,7 +84,10 @@ export async function startPage(page: string, schema: readonly string[] = []) {
     },
     tokenRequests: () => google.tokenRequests.map(({ grantType }) => grantType),
     async issue(user: string) {
-      const { accessToken, refreshToken } = await google.issueTokens({ user, scopes: ['openid', 'profile', 'email', DRIVE] })
+      const { accessToken, refreshToken } = await google.issueTokens({
+        user,
+        scopes: ['openid', 'profile', 'email', DRIVE],
+      })
       return { access_token: accessToken, refresh_token: refreshToken, token_type: 'Bearer' }
     },
   }
