@@ -108,7 +108,7 @@ async function runBlock(
   page: string,
   name: string,
   { env, issuer, args = [] }: PageOptions,
-): Promise<{ readonly app?: FastifyInstance }> {
+): Promise<{ readonly app: FastifyInstance | undefined }> {
   const text = await readFile(join(root, 'docs', page), 'utf8')
   const block = [...text.matchAll(/^```ts\n\/\/ (\S+)\.ts\n(.*?)^```/gms)].find(([, file]) => file === name)?.[2]
   if (block === undefined) throw new Error(`${page} has no ${name}.ts`)
