@@ -86,6 +86,21 @@ test('accounts are imported, once, and sessions go on with them', async () => {
   expect(google.authorizationRequests).toEqual([])
 })
 
+test('the session of whoever comes with one of before is another than that of a moment ago', async () => {
+  const { issue, script, session, signedIn, start } = await world()
+  await signedIn('alice', { ...(await issue('alice')), scope: SCOPE })
+  await script()
+  const { url } = await start('from-authjs-users')
+  const browser = new Browser()
+  await browser.goto(`${url}/before`)
+  const id = () => browser.cookies().find(({ name }) => name === 'sessionId')?.value
+  const before = id()
+  await session('alice')
+  browser.setCookie('localhost', { name: COOKIE, value: 'token-of-alice' })
+  expect((await browser.xhr(`${url}/files`)).json()).toEqual({ files: ['of alice'] })
+  expect([typeof before, id() === before]).toEqual(['string', false])
+})
+
 test('a session that is over, or that nobody has, is none', async () => {
   const { session, signedIn, start } = await world()
   await signedIn('alice', {})

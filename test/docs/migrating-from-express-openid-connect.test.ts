@@ -78,6 +78,19 @@ test.each([
   expect(await stored()).toEqual(before)
 })
 
+test('the session of whoever comes with a cookie of before is another than that of a moment ago', async () => {
+  const { issue, start } = await world()
+  const { url } = await start('from-app-session')
+  const browser = new Browser()
+  await browser.goto(`${url}/before`)
+  const id = () => browser.cookies().find(({ name }) => name === 'sessionId')?.value
+  const before = id()
+  const value = await appSession({ id_token: idToken({ sub: 'sub-alice' }), ...(await issue('alice')) })
+  browser.setCookie('localhost', { name: NAME, value })
+  expect((await browser.xhr(`${url}/profile`)).status).toBe(200)
+  expect([typeof before, id() === before]).toEqual(['string', false])
+})
+
 test('a cookie that the library itself made is read', async () => {
   const { start } = await world()
   const { app, url } = await start('from-app-session')
