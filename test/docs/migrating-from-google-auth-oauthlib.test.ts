@@ -7,7 +7,7 @@ import { sqlStore } from '../../src/storage/sql.js'
 import { startPage } from './page.js'
 
 test('one file a person is imported, once, and used without a new sign-in', async () => {
-  const { google, db, folder, issue, script, stored, tokenRequests } = await startPage(
+  const { google, clientSecrets, db, folder, issue, script, stored, tokenRequests } = await startPage(
     'migrating-from-google-auth-oauthlib.md',
   )
   const template = await readFile(new URL('../fixtures/python/google-auth-full.json', import.meta.url), 'utf8')
@@ -19,10 +19,7 @@ test('one file a person is imported, once, and used without a new sign-in', asyn
     await writeFile(file, JSON.stringify({ ...JSON.parse(template), ...own }))
     args.push(file)
   }
-  const CLIENT_SECRETS = join(folder, 'client_secret.json')
-  const uris = { auth_uri: `${google.issuer}/auth`, token_uri: `${google.issuer}/token` }
-  const client = { client_id: google.clientId, client_secret: google.clientSecret, ...uris }
-  await writeFile(CLIENT_SECRETS, JSON.stringify({ installed: client }))
+  const CLIENT_SECRETS = await clientSecrets()
   const env = { CLIENT_SECRETS, ISSUER: google.issuer }
   await script('import-authorized-users', { env, args })
   const first = await stored()

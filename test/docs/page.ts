@@ -82,6 +82,13 @@ export async function startPage(page: string, schema: readonly string[] = []) {
       for await (const key of store.list?.('user/') ?? []) found.set(key, (await store.get(key))?.value)
       return found
     },
+    /** Writes a client secrets file, and gives its path. */
+    async clientSecrets(): Promise<string> {
+      const uris = { auth_uri: `${google.issuer}/auth`, token_uri: `${google.issuer}/token` }
+      const client = { client_id: google.clientId, client_secret: google.clientSecret, ...uris }
+      await writeFile(join(folder, 'client_secrets.json'), JSON.stringify({ installed: client }))
+      return join(folder, 'client_secrets.json')
+    },
     tokenRequests: () => google.tokenRequests.map(({ grantType }) => grantType),
     async issue(user: string) {
       const { accessToken, refreshToken } = await google.issueTokens({
@@ -94,6 +101,7 @@ export async function startPage(page: string, schema: readonly string[] = []) {
 }
 
 interface PageOptions {
+  /** `INPUT` is what a script reads from standard input. */
   readonly env: Readonly<Record<string, string>>
   /** Where the provider is. */
   readonly issuer: string
@@ -102,7 +110,7 @@ interface PageOptions {
 
 /**
  * Runs the block that begins with the name of that file: an app is what it exports, a script has run. Only what a test cannot have
- * is replaced: Google by the issuer, the app's public address by that of this machine.
+ * is replaced: Google by the issuer, the app's public address by that of this machine, files by those of the test.
  */
 async function runBlock(
   page: string,
@@ -115,6 +123,9 @@ async function runBlock(
   const source = block
     .replaceAll('google()', `google({ issuer: '${issuer}' })`)
     .replaceAll("'https://www.googleapis.com/drive", `'${issuer}/drive`)
+    .replaceAll("'credentials.sqlite'", 'process.env.DATABASE')
+    .replaceAll("'client_secrets.json'", 'process.env.CLIENT_SECRETS')
+    .replaceAll('process.stdin', `(await import('node:stream')).Readable.from([process.env.INPUT])`)
     .replaceAll(/ *baseUrl: 'https:\/\/app\.example\.com',?\n?/g, '')
   // Inside of the repository, so that its packages are found, and never twice the same: a script has to run again.
   const folder = join(root, 'test', `.page-${randomUUID()}`)
