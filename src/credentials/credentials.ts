@@ -4,7 +4,7 @@ import { CredentialsInvalidError } from '../errors.js'
 import type { TokenSet } from '../flows/token-set.js'
 import { type DPoPKey, isDPoPKey } from '../provider/dpop.js'
 import type { Provider } from '../provider/provider.js'
-import { readAuthorizedUser, readOAuth2Client } from './import.js'
+import { readAuthorizedUser, readOAuth2Client, readTokenResponse, type TokenResponseFields } from './import.js'
 import type { Account, Claims, CredentialRecord } from './record.js'
 
 const FORMAT = 'fastify-oauth2client/credentials'
@@ -207,6 +207,33 @@ export class Credentials {
    */
   static fromAuthorizedUser(json: string | Record<string, unknown>): Credentials {
     return new Credentials(readAuthorizedUser(json))
+  }
+
+  /**
+   * Credentials from what most libraries for JavaScript keep of a sign-in: the answer of the token endpoint, as text or parsed, with
+   * `expires_at` beside it (a `Date`, its JSON, or seconds since the epoch; `expiry_date` of google-auth-library will do too). Without
+   * it nobody knows how old the access token is, and it comes as expired if there is a refresh token: the first use refreshes.
+   *
+   * `scope` says what was granted. Where the answer has none, that is what was asked for (RFC 6749 section 5.1): `fields.scopes`. Who
+   * it is comes from the ID token, which is believed as it is stored and not verified again, or from `fields`; without either,
+   * `adopt()` takes the place of whatever is stored for the user.
+   *
+   * @param fields what is known besides
+   * @throws {CredentialsInvalidError} for anything else
+   * @example
+   * ```ts
+   * import { Credentials, type UserOAuth2 } from 'fastify-oauth2client/credentials'
+   *
+   * async function takeOver(user: UserOAuth2, row: { tokens: string; googleId: string }) {
+   *   await user.adopt(Credentials.fromTokenResponse(row.tokens, { userId: row.googleId }))
+   * }
+   * ```
+   */
+  static fromTokenResponse(
+    response: string | Readonly<Record<string, unknown>>,
+    fields: TokenResponseFields = {},
+  ): Credentials {
+    return new Credentials(readTokenResponse(response, fields))
   }
 
   /** Whether `expiresAt` has passed. `now` in milliseconds since the epoch. */

@@ -1,4 +1,7 @@
-/** What Python programs wrote: oauth2client's `to_json` and google-auth's authorized-user files. Called by `Credentials` only. */
+/**
+ * What other libraries wrote: oauth2client's `to_json`, google-auth's authorized-user files, and token responses, which is what
+ * most libraries for JavaScript keep. Called by `Credentials` only.
+ */
 import { CredentialsInvalidError } from '../errors.js'
 import { readScopes } from '../provider/scopes.js'
 import type { CredentialsFields } from './credentials.js'
@@ -83,6 +86,36 @@ export function readAuthorizedUser(json: string | Json): CredentialsFields {
   }
 }
 
+/** What is known of a token response besides what is in it. */
+export type TokenResponseFields = Pick<CredentialsFields, 'scopes' | 'userId' | 'email' | 'issuer' | 'clientId'>
+
+/** @throws {CredentialsInvalidError} */
+export function readTokenResponse(json: string | Json, fields: TokenResponseFields): CredentialsFields {
+  const data = parse(json)
+  const refreshToken = optional(data, 'refresh_token')
+  const accessToken = optional(data, 'access_token')
+  if (refreshToken === undefined && accessToken === undefined) {
+    throw invalid(`a token response lacks "access_token".${otherwise(data)}`)
+  }
+  const expiresAt = epoch(data.expires_at ?? data.expiry_date)
+  const idToken = optional(data, 'id_token')
+  const claims = claimsIn(idToken)
+  const granted = data.scope === undefined || data.scope === null ? (fields.scopes ?? []) : scopesOf(data.scope)
+  return {
+    // How long it lives says nothing without when that was.
+    ...tokens(accessToken, refreshToken, refreshToken !== undefined && expiresAt === undefined, expiresAt),
+    ...(optional(data, 'token_type')?.toLowerCase() === 'dpop' ? { tokenType: 'DPoP' } : {}),
+    refreshToken,
+    // An ID token is what `openid` is about, whether or not the answer lists it.
+    scopes: [...new Set([...granted, ...(claims ? ['openid'] : [])])],
+    ...(claims ? { idToken, claims } : {}),
+    userId: fields.userId ?? textOf(claims?.sub),
+    email: fields.email ?? textOf(claims?.email),
+    issuer: fields.issuer,
+    clientId: fields.clientId,
+  }
+}
+
 /** @param doubtful whether the access token is better not used, if there is a way to get another one */
 function tokens(
   accessToken: string | undefined,
@@ -123,6 +156,26 @@ function expiry(value: unknown): number | undefined {
   const [, date, time, fraction = '', zone = 'Z'] = match
   const at = Date.parse(`${date}T${time}${fraction.slice(0, 4)}${zone.replace(/(\d\d)(\d\d)$/, '$1:$2')}`)
   return Number.isNaN(at) ? undefined : at
+}
+
+/** Milliseconds since the epoch, of what is written down in JavaScript: a `Date`, its JSON, or a number, which databases give as text. */
+function epoch(value: unknown): number | undefined {
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : value.getTime()
+  const number = typeof value === 'string' && /^\d+(\.\d+)?$/.test(value) ? Number(value) : value
+  if (typeof number === 'bigint') return epoch(Number(number))
+  if (typeof number !== 'number' || !Number.isFinite(number)) return expiry(value)
+  // As seconds, this is the year 5138.
+  return number < 100_000_000_000 ? number * 1_000 : number
+}
+
+/** Of a token that was verified by whoever stored it, if by anybody. */
+function claimsIn(idToken: string | undefined): Claims | undefined {
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(idToken?.split('.')[1] ?? '', 'base64url').toString())
+    return isObject(claims) ? claims : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function parse(json: string | Json): Json {

@@ -1,4 +1,4 @@
-/** Credentials that Python programs wrote: the files in test/fixtures/python are real, from the script beside them. */
+/** Credentials that other programs wrote. Those of Python in test/fixtures/python are real, from the script beside them. */
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CredentialManager, Credentials } from '../../src/credentials/index.js'
@@ -111,6 +111,106 @@ describe('Credentials.fromOAuth2Client', () => {
       expect(Credentials.fromOAuth2Client(fixture(name)).serialize()).not.toContain('client-secret-canary')
     }
     expect(Credentials.fromAuthorizedUser(fixture('google-auth-full')).serialize()).not.toContain('secret-canary')
+  })
+})
+
+describe('Credentials.fromTokenResponse', () => {
+  const idToken = (claims: object) =>
+    `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.signature-canary`
+  const answer = {
+    access_token: 'access-canary',
+    refresh_token: 'refresh-canary',
+    token_type: 'bearer',
+    scope: 'files',
+  }
+
+  test('tokens, scopes as granted, and who it is: of the ID token, or as told', () => {
+    const id_token = idToken({ sub: 'sub-alice', email: 'alice@example.com' })
+    const whole = { ...answer, id_token, expires_at: EXPIRY / 1_000, expires_in: 3_599 }
+    const expected = {
+      accessToken: 'access-canary',
+      refreshToken: 'refresh-canary',
+      tokenType: 'Bearer',
+      expiresAt: EXPIRY,
+      scopes: ['files', 'openid'],
+      idToken: id_token,
+      claims: { sub: 'sub-alice', email: 'alice@example.com' },
+      userId: 'sub-alice',
+      email: 'alice@example.com',
+      issuer: undefined,
+      clientId: undefined,
+    }
+    expect({ ...Credentials.fromTokenResponse(whole) }).toMatchObject(expected)
+    expect({ ...Credentials.fromTokenResponse(JSON.stringify(whole)) }).toMatchObject(expected)
+    const told = {
+      userId: '7',
+      email: 'a@example.com',
+      clientId: CLIENT,
+      issuer: 'https://a.example',
+      scopes: ['other'],
+    }
+    expect({ ...Credentials.fromTokenResponse(whole, told) }).toMatchObject({ ...told, scopes: ['files', 'openid'] })
+    expect({ ...Credentials.fromTokenResponse({ ...answer, scope: null }, told) }).toMatchObject(told)
+  })
+
+  test.each<[string, object]>([
+    ['seconds', { expires_at: EXPIRY / 1_000 }],
+    ['seconds, as drivers give large numbers', { expires_at: String(EXPIRY / 1_000) }],
+    ['seconds, as a bigint', { expires_at: BigInt(EXPIRY / 1_000) }],
+    ['milliseconds', { expires_at: EXPIRY }],
+    ['milliseconds, of google-auth-library', { expiry_date: EXPIRY }],
+    ['a date', { expires_at: new Date(EXPIRY) }],
+    ['the JSON of a date', { expires_at: new Date(EXPIRY).toJSON() }],
+  ])('when the access token expires: %s', (_name, members) => {
+    expect(Credentials.fromTokenResponse({ ...answer, ...members }).expiresAt).toBe(EXPIRY)
+  })
+
+  test.each<[string, object]>([
+    ['nothing', {}],
+    ['how long it lived, and not since when', { expires_in: 3_600 }],
+    ['no time', { expires_at: 'soon' }],
+    ['an invalid date', { expires_at: new Date(Number.NaN) }],
+    ['null, as columns have it', { expires_at: null }],
+  ])('an access token of unknown age is refreshed first, if it can be: %s', (_name, members) => {
+    expect(Credentials.fromTokenResponse({ ...answer, ...members }).expiresAt).toBe(0)
+    const alone = Credentials.fromTokenResponse({ ...answer, ...members, refresh_token: null })
+    expect([alone.accessToken, alone.expiresAt]).toEqual(['access-canary', undefined])
+  })
+
+  test('a refresh token alone will do', () => {
+    const credentials = Credentials.fromTokenResponse({ refresh_token: 'refresh-canary' }, { userId: '7' })
+    expect([credentials.isExpired(), credentials.refreshToken, credentials.userId]).toEqual([
+      true,
+      'refresh-canary',
+      '7',
+    ])
+  })
+
+  test.each(['not-a-jwt', 'a.b.c', `a.${Buffer.from('[]').toString('base64url')}.c`])(
+    'an ID token that cannot be read is left out: %s',
+    (id_token) => {
+      expect({ ...Credentials.fromTokenResponse({ ...answer, id_token }) }).toMatchObject({
+        idToken: undefined,
+        claims: undefined,
+        userId: undefined,
+        scopes: ['files'],
+      })
+    },
+  )
+
+  test.each<[string, string | Record<string, unknown>, RegExp]>([
+    ['no tokens', {}, /lacks "access_token"/],
+    ['the object around it', { token: answer }, /lacks "access_token"/],
+    ['a refusal', { error: 'invalid_grant' }, /lacks "access_token"/],
+    ['a key of a service account', { type: 'service_account' }, /service account's key/],
+    ['what oauth2client wrote', { _class: 'OAuth2Credentials' }, /fromOAuth2Client/],
+    ['a token that is no text', { access_token: 7 }, /"access_token" must be a string/],
+    ['no JSON', 'access_token=x', /not JSON/],
+    ['a token that is bound to a key', { ...answer, token_type: 'DPoP' }, /without its dpopKey/],
+    ['scopes that are none', { ...answer, scope: 7 }, /"scopes" must be a list/],
+  ])('what is none is refused, without its secrets: %s', (_name, json, message) => {
+    expect(() => Credentials.fromTokenResponse(json)).toThrow(invalid(message))
+    expect(() => Credentials.fromTokenResponse(json)).not.toThrow(/canary/)
   })
 })
 

@@ -1,4 +1,4 @@
-/** Reads the tables of the migration guide: which names of Python a row is about, which of ours it names, and where they are. */
+/** Reads the tables of the migration guides: which names of theirs a row is about, which of ours it names, and where they are. */
 
 export interface Row {
   /** Full names: `oauth2client.client.Storage.get`. */
@@ -28,6 +28,20 @@ export function rowsOf(markdown: string): Row[] {
       places: places.split(',').map((place) => place.replaceAll('`', '').trim()),
       text: text.trim(),
     })
+  }
+  return rows
+}
+
+/** Rows of "what you wrote | what you write | what changes": their names without what they belong to. */
+export function wroteRowsOf(markdown: string): Omit<Row, 'places'>[] {
+  const [, table = ''] = markdown.split('| what you wrote | what you write | what changes |\n|---|---|---|\n')
+  const rows: Omit<Row, 'places'>[] = []
+  for (const line of table.split('\n')) {
+    if (!line.startsWith('|')) break
+    const [, wrote = '', write = '', changes = ''] = line.split('|')
+    // `credentials.client.id`, and the `'header'` that an option can be.
+    const theirs = codeIn(wrote).flatMap((code) => (/^[\w.]+$/.test(code) ? code.split('.') : []))
+    rows.push({ theirs, ours: codeIn(write).flatMap(nameIn), text: `${write}|${changes}` })
   }
   return rows
 }
