@@ -39,7 +39,7 @@ export function createXsrfToken(key: XsrfKey, { user, action = '', now = Date.no
  * Whether a token was made with this key for this user and action, and is neither too old nor from the future. Anything
  * that is not such a token is `false`; nothing throws.
  *
- * @param lifetime milliseconds, default one hour
+ * @param options.lifetime milliseconds that a token is good for. Default one hour
  */
 export function verifyXsrfToken(
   key: XsrfKey,
