@@ -54,8 +54,8 @@ export interface ProviderLogout {
 }
 
 /**
- * Options of the plugin. `…Expiry` and `…Age` are seconds, `timeout` is milliseconds. What is registered with {@link
- * fastifyOAuth2Client}.
+ * Options of the plugin. `…Expiry` and `…Age` are seconds, `timeout` is milliseconds. What is registered with
+ * {@link fastifyOAuth2Client}.
  */
 export interface OAuth2ClientOptions extends RegistrationOptions {
   /** Decorator name: `request[name]`, `fastify[name]`. Register again under another name for another provider. Default `'oauth2'`. */

@@ -17,8 +17,8 @@ import { UserOAuth2 } from './user.js'
 import { RecordSealer, StoreVault, type Vault } from './vault.js'
 
 /**
- * Options of a `CredentialManager`: those of the plugin that are not about the web, with a store. For {@link
- * CredentialManager}.
+ * Options of a `CredentialManager`: those of the plugin that are not about the web, with a store. For
+ * {@link CredentialManager}.
  */
 export interface CredentialManagerOptions extends RegistrationOptions {
   /** Where the credentials are: the store of the web app, to share them with it. */

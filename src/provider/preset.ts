@@ -8,8 +8,8 @@ import type { DPoPProofRequest } from './dpop.js'
 import type { Fetch } from './http.js'
 
 /**
- * Authorization server metadata, in the names of RFC 8414 and OpenID Connect Discovery. Part of {@link
- * ProviderOptions}; whatever is not written here is looked up, if the two endpoints are not.
+ * Authorization server metadata, in the names of RFC 8414 and OpenID Connect Discovery. Part of
+ * {@link ProviderOptions}; whatever is not written here is looked up, if the two endpoints are not.
  */
 export interface ProviderMetadata {
   /** Exactly as the provider writes it, for it is compared as text. */

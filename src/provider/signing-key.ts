@@ -5,8 +5,8 @@ import type { JWK } from 'jose'
 import { OptionError } from '../errors.js'
 
 /**
- * A private key: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted), JWK, `KeyObject` or `CryptoKey`. See {@link
- * ProfileOptions}, {@link jwtBearerGrant}.
+ * A private key: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted), JWK, `KeyObject` or `CryptoKey`. See
+ * {@link ProfileOptions}, {@link jwtBearerGrant}.
  */
 export type SigningKey = string | JWK | KeyObject | CryptoKey
 

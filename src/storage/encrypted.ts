@@ -5,7 +5,7 @@ import type { CredentialStore } from './storage.js'
 /** The members of a store that may be missing. */
 type Optional = 'shared' | 'list' | 'lock' | 'close'
 
-/** A store whose values are sealed, with the optional methods that `Inner` has. */
+/** A store whose values are sealed, with the optional methods that `Inner` has. {@link encrypted} makes it. */
 export type EncryptedStore<Inner extends CredentialStore = CredentialStore> = Omit<CredentialStore, Optional> &
   Pick<Inner, Extract<keyof Inner, Optional>> & {
     /** Values are sealed here. There is one layer of encryption, never two. */

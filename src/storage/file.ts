@@ -9,6 +9,7 @@ import { type Contents, emptyContents, parseContents, serializeContents } from '
 import { readTightly, replaceFile } from './file/replace.js'
 import type { CredentialLock, CredentialStore } from './storage.js'
 
+/** For {@link fileStore}. */
 export interface FileStoreOptions {
   /**
    * The file. It and its directory are created when they are missing (modes 0600 and 0700). While it is written there
@@ -19,7 +20,7 @@ export interface FileStoreOptions {
   clock?: () => number
 }
 
-/** A `fileStore`: it has every optional method of a store. */
+/** What {@link fileStore} makes: it has every optional method of a store but `peek`. */
 export interface FileStore extends Required<Omit<CredentialStore, 'peek'>> {}
 
 const TOMBSTONE_MS = 3_600_000

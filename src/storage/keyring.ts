@@ -7,6 +7,7 @@ import { fileStore } from './file.js'
 import { keyringEntries } from './keyring/entries.js'
 import type { CredentialStore, StoredCredentials } from './storage.js'
 
+/** For {@link keyringStore}. */
 export interface KeyringStoreOptions {
   /** The program, as people see it in their keyring: `my-app`. Programs of the same name share credentials. */
   service: string
@@ -25,7 +26,7 @@ export interface KeyringStoreOptions {
   clock?: () => number
 }
 
-/** A `keyringStore`: it has every optional method of a store. */
+/** What {@link keyringStore} makes: it has every optional method of a store but `peek`. */
 export interface KeyringStore extends Required<Omit<CredentialStore, 'peek'>> {}
 
 /**

@@ -14,6 +14,7 @@ import type { CredentialLock, CredentialStore } from './storage.js'
 
 export { type CredentialTablesOptions, createCredentialTables, type SqlDialect } from './sql-dialect.js'
 
+/** For {@link sqlStore}. */
 export interface SqlStoreOptions extends CredentialTablesOptions {
   /** A Kysely instance for SQLite, PostgreSQL, MySQL or MariaDB; not a transaction. Its plugins are not used. */
   db: AnyKysely
@@ -21,7 +22,7 @@ export interface SqlStoreOptions extends CredentialTablesOptions {
   closeDb?: boolean
 }
 
-/** A `sqlStore`: it has every optional method of a store. */
+/** What {@link sqlStore} makes: it has every optional method of a store but `peek`, and one of its own. */
 export interface SqlStore extends Required<Omit<CredentialStore, 'peek'>> {
   /**
    * Removes tombstones and forgotten leases that are older than an hour, 200 tombstones at most, and resolves to how

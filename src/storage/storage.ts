@@ -17,8 +17,8 @@ export interface StoredCredentials {
 }
 
 /**
- * A lease on a key. Losing it never breaks anything: it only saves other processes from waiting in vain. {@link
- * CredentialStore.lock} gives one.
+ * A lease on a key. Losing it never breaks anything: it only saves other processes from waiting in vain.
+ * {@link CredentialStore.lock} gives one.
  */
 export interface CredentialLock {
   /** Prolongs the lease by `ttlMs` from now; `false` when somebody else holds it by now. */
