@@ -60,6 +60,6 @@ export interface CredentialStore {
   list?(prefix: string): AsyncIterable<string>
   /** A lease on `key` for `ttlMs`, or `undefined` while somebody else has one. */
   lock?(key: string, ttlMs: number): Promise<CredentialLock | undefined>
-  /** Ends what the store opened itself; called when the app closes. */
+  /** Ends what the store opened itself. Called by whoever made the store, never by us. */
   close?(): Promise<void>
 }

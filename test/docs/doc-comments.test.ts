@@ -65,8 +65,7 @@ const hasExample = (symbol: ts.Symbol) =>
   tagsOf(symbol, 'example').some(({ text }) => /^```ts\n/m.test(ts.displayPartsToString(text)))
 
 /** Errors are made by one function, and their names say what happened. */
-const isError = ({ symbol }: Exported) => /\b(extends|=) define</.test(declarationOf(symbol)) || isPlainError(symbol)
-const isPlainError = (symbol: ts.Symbol) => /= define\(/.test(declarationOf(symbol))
+const isError = ({ symbol }: Exported) => /(extends|=) define[<(]/.test(declarationOf(symbol))
 const declarationOf = (symbol: ts.Symbol) => symbol.declarations?.[0]?.getText() ?? ''
 
 /** What the comment sends its reader on to, by `{@link …}`. */
