@@ -5,6 +5,9 @@ import { Application, CommentTag, Converter, ReflectionKind } from 'typedoc'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
+/** What people look for first comes first. */
+const KINDS = ['Functions', 'Classes', 'Interfaces', 'Type Aliases', 'Variables', 'Errors']
+
 /** The sources of what can be imported, by the name that it is imported under. */
 async function entryPoints() {
   const { name, exports } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
@@ -16,9 +19,8 @@ async function entryPoints() {
 }
 
 /**
- * Writes the pages.
+ * Writes the pages, and the tree of them as `navigation.json`.
  *
- * @returns the tree of pages, as the side bar wants it
  * @throws when a comment links to something that is not there, or does not say what it means in any other way
  */
 export async function writeReference(folder) {
@@ -40,7 +42,9 @@ export async function writeReference(folder) {
     disableSources: true,
     treatWarningsAsErrors: true,
     validation: { invalidLink: true, invalidPath: true, notExported: false, rewrittenLink: true },
-    sort: ['kind', 'alphabetical'],
+    sort: ['alphabetical'],
+    groupOrder: KINDS,
+    pageTitleTemplates: { member: '{name}', module: '{name}' },
     hidePageHeader: true,
     hideBreadcrumbs: true,
     useCodeBlocks: true,
@@ -84,7 +88,6 @@ export async function writeReference(folder) {
   app.validate(project)
   await app.generateOutputs(project)
   if (app.logger.hasErrors() || app.logger.hasWarnings()) throw new Error('the API reference is not clean')
-  return JSON.parse(await readFile(`${folder}/navigation.json`, 'utf8'))
 }
 
 /** `@throws {StoreUnavailableError} when …`: one list, with the classes, which would be left out. */

@@ -1,3 +1,8 @@
+/**
+ * Seals what another store keeps.
+ *
+ * @module
+ */
 import { OptionError } from '../errors.js'
 import { KeyRing, unreadable } from '../keys/key-ring.js'
 import type { CredentialStore } from './storage.js'

@@ -1,6 +1,8 @@
 /**
  * Credentials in one JSON file; how it is replaced is in `storage/file/replace`. Called by apps and command-line programs
  * that want a file rather than a database.
+ *
+ * @module
  */
 import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'

@@ -1,4 +1,8 @@
-/** Credentials in the keyring of the operating system. Used by command-line and desktop programs. */
+/**
+ * Credentials in the keyring of the operating system. Used by command-line and desktop programs.
+ *
+ * @module
+ */
 import { createHash } from 'node:crypto'
 import { homedir } from 'node:os'
 import { join } from 'node:path'

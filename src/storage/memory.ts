@@ -1,3 +1,8 @@
+/**
+ * Credentials in this process's memory: for tests, and for one process that may forget.
+ *
+ * @module
+ */
 import type { CredentialLock, CredentialStore, StoredCredentials } from './storage.js'
 
 /** What `memoryStore` keeps in its map for a key. Treat it as opaque. See {@link memoryStore}. */

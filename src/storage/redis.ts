@@ -1,3 +1,8 @@
+/**
+ * Credentials in Redis, through `ioredis`.
+ *
+ * @module
+ */
 import { createHash, randomBytes } from 'node:crypto'
 import { OptionError } from '../errors.js'
 import type { CredentialLock, CredentialStore } from './storage.js'

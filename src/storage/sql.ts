@@ -1,3 +1,8 @@
+/**
+ * Credentials in SQLite, PostgreSQL, MySQL and MariaDB, through Kysely.
+ *
+ * @module
+ */
 import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import type { CompiledQuery, RawBuilder } from 'kysely'

@@ -1,5 +1,7 @@
 /**
  * A Kysely instance on a SQLite file without anything to compile. Called by apps that want one file instead of a server.
+ *
+ * @module
  */
 import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'

@@ -1,4 +1,8 @@
-/** Tokens against cross-site requests: HMAC-SHA-256 over user, action and time. Used by the logout form. */
+/**
+ * Tokens against cross-site requests: HMAC-SHA-256 over user, action and time. Used by the logout form.
+ *
+ * @module
+ */
 import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto'
 
 /** What signs: a secret of at least 32 random bytes. For {@link createXsrfToken} and {@link verifyXsrfToken}. */

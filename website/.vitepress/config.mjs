@@ -9,7 +9,7 @@ const { name, description, version } = JSON.parse(read('../package.json'))
 const linkOf = (page) => `/${page}`.replace(/README\.md$/, page === 'README.md' ? '' : 'README').replace(/\.md$/, '')
 
 const titleOf = (page) =>
-  page === 'README.md' ? 'What it is, and how to use it' : (/^# (.+)$/m.exec(read(`../${page}`))?.[1] ?? page)
+  page === 'README.md' ? 'What it is, and how to use it' : (/^# ([^:\n]+)/m.exec(read(`../${page}`))?.[1] ?? page)
 
 const guides = JSON.parse(read('navigation.json')).map(({ group, pages }) => ({
   text: group,
@@ -17,31 +17,39 @@ const guides = JSON.parse(read('navigation.json')).map(({ group, pages }) => ({
   items: pages.map((page) => ({ text: titleOf(page), link: linkOf(page) })),
 }))
 
-/** Entry points, and in each what it exports, by kind: names with a slash come inside of each other. */
+const KINDS = new Set(['Functions', 'Classes', 'Interfaces', 'Type Aliases', 'Variables', 'Errors'])
 const MODULE = 2
-const entryPoints = (nodes, parent = '') =>
+
+/** Entry points, and what each exports, by kind. Those with a slash in their name come inside of each other. */
+const entryPointsIn = (nodes, parent = '') =>
   nodes.flatMap(({ title, kind, path, children = [] }) => {
     const entry = parent + title
-    const nested = entryPoints(
-      children.filter(({ title }) => /^[a-z]/.test(title)),
+    const own = children.filter((child) => KINDS.has(child.title))
+    const nested = entryPointsIn(
+      children.filter((child) => !KINDS.has(child.title) && child.title !== 'References'),
       `${entry}/`,
     )
-    return kind === MODULE
-      ? [{ entry, path, kinds: children.filter(({ title }) => KINDS.has(title)) }, ...nested]
-      : nested
+    return kind === MODULE ? [{ entry, link: `/api/${path.replace(/index\.md$/, '')}`, own }, ...nested] : nested
   })
-const KINDS = new Set(['Functions', 'Classes', 'Interfaces', 'Type Aliases', 'Variables', 'Errors'])
+const entryPoints = entryPointsIn(JSON.parse(read('pages/api/navigation.json')))
 
-const reference = entryPoints(JSON.parse(read('pages/api/navigation.json'))).map(({ entry, path, kinds }) => ({
-  text: entry.replace(`${name}/`, '/'),
-  link: `/api/${path.replace(/index\.md$/, '')}`,
-  collapsed: entry !== name,
-  items: kinds.map(({ title, children }) => ({
-    text: title,
-    collapsed: title === 'Errors',
-    items: children.map((page) => ({ text: page.title, link: `/api/${page.path.replace(/\.md$/, '')}` })),
-  })),
-}))
+/** All entry points, with the names of one: all names of all would make every page large. */
+const referenceOf = (current) => [
+  {
+    text: 'Entry points',
+    items: entryPoints.map(({ entry, link, own }) => ({
+      text: entry.replace(`${name}/`, '/'),
+      link,
+      ...(link === current && {
+        items: own.map(({ title, children }) => ({
+          text: title,
+          collapsed: title === 'Errors',
+          items: children.map((page) => ({ text: page.title, link: `/api/${page.path.replace(/\.md$/, '')}` })),
+        })),
+      }),
+    })),
+  },
+]
 
 export default defineConfig({
   title: name,
@@ -51,6 +59,7 @@ export default defineConfig({
   cacheDir: '.cache',
   lang: 'en',
   lastUpdated: false,
+  head: [['link', { rel: 'icon', href: 'data:,' }]],
   ignoreDeadLinks: 'localhostLinks',
   metaChunk: true,
   markdown: { theme: { light: 'github-light-high-contrast', dark: 'github-dark-high-contrast' } },
@@ -62,20 +71,20 @@ export default defineConfig({
     ],
     sidebar: {
       '/': [...guides, { text: 'API', items: [{ text: 'API reference', link: '/api/' }] }],
-      '/api/': [{ text: 'Entry points', items: reference }],
+      '/api/': referenceOf(undefined),
+      ...Object.fromEntries(entryPoints.map(({ link }) => [link, referenceOf(link)])),
     },
     outline: [2, 3],
     search: {
       provider: 'local',
       options: {
         miniSearch: {
-          // Names are found by the words in them too: "store" finds sqlStore.
+          // Names are found by the words in them too: "store" finds sqlStore. The browser gets these as text.
           options: {
-            tokenize: (text) => [
-              ...text.split(/[\n\r\p{Z}\p{P}]+/u),
-              ...text.split(/[\n\r\p{Z}\p{P}]+|(?<=[a-z\d])(?=[A-Z])/u),
-            ],
+            tokenize: (text) =>
+              text.split(/[\n\r\p{Z}\p{P}]+/u).flatMap((word) => [word, ...word.split(/(?<=[a-z\d])(?=[A-Z])/)]),
           },
+          searchOptions: { tokenize: (text) => text.split(/[\n\r\p{Z}\p{P}]+/u), fuzzy: 0.1, combineWith: 'AND' },
         },
       },
     },
