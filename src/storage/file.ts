@@ -1,6 +1,5 @@
 /**
- * Credentials in one JSON file; how it is replaced is in `storage/file/replace`. Called by apps and command-line programs
- * that want a file rather than a database.
+ * Credentials in one JSON file: for programs on one machine, without a database.
  *
  * @module
  */

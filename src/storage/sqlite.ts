@@ -1,5 +1,5 @@
 /**
- * A Kysely instance on a SQLite file without anything to compile. Called by apps that want one file instead of a server.
+ * SQLite without anything to compile, for `sqlStore`: one file instead of a server.
  *
  * @module
  */

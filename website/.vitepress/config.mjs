@@ -84,7 +84,13 @@ export default defineConfig({
             tokenize: (text) =>
               text.split(/[\n\r\p{Z}\p{P}]+/u).flatMap((word) => [word, ...word.split(/(?<=[a-z\d])(?=[A-Z])/)]),
           },
-          searchOptions: { tokenize: (text) => text.split(/[\n\r\p{Z}\p{P}]+/u), fuzzy: 0.1, combineWith: 'AND' },
+          searchOptions: {
+            tokenize: (text) => text.split(/[\n\r\p{Z}\p{P}]+/u),
+            fuzzy: 0.1,
+            // Who looks for a name wants what has it, and not what mentions it.
+            boostDocument: (id) => (/\/(functions|classes)\//.test(id) ? 1.5 : 1),
+            combineWith: 'AND',
+          },
         },
       },
     },
