@@ -35,7 +35,7 @@ export async function stagePages(pages, folder) {
   return staged
 }
 
-const isPicture = (path) => ['.svg', '.png'].includes(extname(path))
+const isPicture = (path) => ['.svg', '.png', '.jpg', '.gif', '.webp'].includes(extname(path))
 
 /** The text with links to where things are on the site. */
 function relinked(text, page, want) {
@@ -45,7 +45,10 @@ function relinked(text, page, want) {
     .map((part, index) =>
       index % 2 === 1
         ? part
-        : part.replace(/(\]\(|\bsrc=")([^)\s"]+)(?=[)"])/g, (_, before, link) => before + relink(link, page, want)),
+        : part.replace(
+            /(\]\(|\b(?:src|srcset|href)=")([^)\s"]+)(?=[)"])/g,
+            (_, before, link) => before + relink(link, page, want),
+          ),
     )
     .join('')
 }
