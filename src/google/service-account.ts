@@ -11,7 +11,7 @@ import { DEFAULT_UNIVERSE, GoogleCredentials, type GoogleCredentialsOptions } fr
 import { checkObject, checkTokenUri, type GoogleJson, parseGoogleJson, readServiceAccountKey } from './key-file.js'
 import { requestToken } from './token-request.js'
 
-/** For {@link serviceAccountCredentials}. */
+/** Options of {@link serviceAccountCredentials}. */
 export interface ServiceAccountOptions extends GoogleCredentialsOptions {
   /** The key file that Google's console gave. One of `keyFile`, `credentials` and `stream` is needed. */
   readonly keyFile?: string | undefined

@@ -33,7 +33,7 @@ export interface GoogleAuthMethods {
  */
 export type GoogleAuthClient = GoogleAuthMethods & string
 
-/** For {@link toGoogleAuth}. */
+/** Options of {@link toGoogleAuth}. */
 export interface ToGoogleAuthOptions<Auth extends object = object> {
   /** The project that is billed, sent as `x-goog-user-project`. Default: that of the credentials, if they have one. */
   readonly quotaProjectId?: string | undefined

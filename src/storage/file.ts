@@ -10,7 +10,7 @@ import { type Contents, emptyContents, parseContents, serializeContents } from '
 import { readTightly, replaceFile } from './file/replace.js'
 import type { CredentialLock, CredentialStore } from './storage.js'
 
-/** For {@link fileStore}. */
+/** Options of {@link fileStore}. */
 export interface FileStoreOptions {
   /**
    * The file. It and its directory are created when they are missing (modes 0600 and 0700). While it is written there

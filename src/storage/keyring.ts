@@ -11,7 +11,7 @@ import { fileStore } from './file.js'
 import { keyringEntries } from './keyring/entries.js'
 import type { CredentialStore, StoredCredentials } from './storage.js'
 
-/** For {@link keyringStore}. */
+/** Options of {@link keyringStore}. */
 export interface KeyringStoreOptions {
   /** The program, as people see it in their keyring: `my-app`. Programs of the same name share credentials. */
   service: string

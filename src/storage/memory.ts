@@ -15,7 +15,7 @@ export interface MemoryEntry {
   readonly at: number
 }
 
-/** For {@link memoryStore}. */
+/** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
   /** Where the entries are kept: a `Map`, or something that behaves like one. Default: a new `Map`. */
   map?: Map<string, MemoryEntry>

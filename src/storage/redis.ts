@@ -36,7 +36,7 @@ export interface RedisClient extends RedisNode {
   nodes?(role: 'master'): RedisNode[]
 }
 
-/** For {@link redisStore}. */
+/** Options of {@link redisStore}. */
 export interface RedisStoreOptions {
   /** An `ioredis` client: `new Redis(...)` or `new Redis.Cluster(...)`. Its `keyPrefix` is respected. */
   client: RedisClient

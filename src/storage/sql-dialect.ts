@@ -13,7 +13,7 @@ export type AnyKysely = Kysely<any>
  */
 export type SqlDialect = 'sqlite' | 'postgres' | 'mysql'
 
-/** For {@link createCredentialTables}; give {@link sqlStore} the same. */
+/** Options of {@link createCredentialTables}, and of {@link sqlStore}, which wants the same. */
 export interface CredentialTablesOptions {
   /** The table of credentials, optionally with its schema as in `app.oauth2_credentials`. Default `oauth2_credentials`. */
   table?: string

@@ -19,7 +19,7 @@ import type { CredentialLock, CredentialStore } from './storage.js'
 
 export { type CredentialTablesOptions, createCredentialTables, type SqlDialect } from './sql-dialect.js'
 
-/** For {@link sqlStore}. */
+/** Options of {@link sqlStore}. */
 export interface SqlStoreOptions extends CredentialTablesOptions {
   /** A Kysely instance for SQLite, PostgreSQL, MySQL or MariaDB; not a transaction. Its plugins are not used. */
   db: AnyKysely

@@ -9,7 +9,7 @@ import type { SqliteDatabase, SqliteStatement } from 'kysely'
 import { MissingPeerError } from '../errors.js'
 import { type AnyKysely, loadKysely } from './sql-dialect.js'
 
-/** For {@link openSqlite}. */
+/** Options of {@link openSqlite}. */
 export interface OpenSqliteOptions {
   /** The file, created if it is missing; its directory must exist. `:memory:` for a database that ends with `db`. */
   path: string

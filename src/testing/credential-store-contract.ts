@@ -15,7 +15,7 @@ export interface CredentialStoreSubject {
   cleanup(): Promise<void>
 }
 
-/** For {@link credentialStoreContract}. */
+/** Options of {@link credentialStoreContract}. */
 export interface CredentialStoreContractOptions {
   /** The runner's function that declares a test, such as `test` of `node:test`, Vitest or Jest. */
   test(name: string, fn: () => Promise<void>): void

@@ -62,6 +62,8 @@ export default defineConfig({
   head: [['link', { rel: 'icon', href: 'data:,' }]],
   ignoreDeadLinks: 'localhostLinks',
   metaChunk: true,
+  // The index of the search is one file, which is loaded with the first search.
+  vite: { build: { chunkSizeWarningLimit: 5_000 } },
   markdown: { theme: { light: 'github-light-high-contrast', dark: 'github-dark-high-contrast' } },
   themeConfig: {
     nav: [

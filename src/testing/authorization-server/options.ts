@@ -115,7 +115,7 @@ export interface AutoApprove {
   readonly refuse?: boolean
 }
 
-/** For {@link startAuthorizationServer}. */
+/** Options of {@link startAuthorizationServer}. */
 export interface AuthorizationServerOptions {
   /** Default `0`: any free port. */
   readonly port?: number
