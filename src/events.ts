@@ -6,10 +6,24 @@ import { channel } from 'node:diagnostics_channel'
 import type { ReauthorizationReason } from './credentials/record.js'
 import type { RevocationOutcome } from './flows/revocation.js'
 
-/** What happened to stored credentials. */
+/** What happened to stored credentials. It is in a {@link CredentialsChanged}. */
 export type CredentialsChange = 'authorized' | 'refreshed' | 'needs_reauthorization' | 'revoked'
 
-/** A change of stored credentials, for `onCredentialsChanged`. */
+/**
+ * A change of stored credentials, for `onCredentialsChanged`.
+ *
+ * @example
+ * ```ts
+ * import type { CredentialsChanged } from 'fastify-oauth2client'
+ *
+ * const unusable = new Set<string>()
+ *
+ * function onCredentialsChanged({ user, change }: CredentialsChanged): void {
+ *   if (change === 'needs_reauthorization') unusable.add(user)
+ *   else unusable.delete(user)
+ * }
+ * ```
+ */
 export interface CredentialsChanged {
   /** Name of the registration. */
   readonly client: string
@@ -17,11 +31,13 @@ export interface CredentialsChanged {
   readonly user: string
   /** The identity at the provider, where it is known. */
   readonly account: string | undefined
+  /** What happened. */
   readonly change: CredentialsChange
   /** Why only a person can help, with `needs_reauthorization`. */
   readonly reason?: ReauthorizationReason
   /** What the provider said, with `revoked`. */
   readonly remote?: RevocationOutcome
+  /** What is granted now; for `revoked`, what was. */
   readonly scopes: readonly string[]
 }
 
@@ -49,6 +65,7 @@ interface Subject {
 export interface DiagnosticsMessages {
   /** A person granted something, or credentials were adopted. */
   readonly authorized: Subject & { readonly scopes: readonly string[] }
+  /** A new access token was fetched and stored. */
   readonly refreshed: Subject & { readonly scopes: readonly string[] }
   /** A refresh brought no new token. `reason` is there when only a person can help now. */
   readonly 'refresh-failed': Subject & { readonly code: string; readonly reason?: ReauthorizationReason }

@@ -26,7 +26,18 @@ export async function handleCallback(
   return callback(clientOf(request, client), request, reply)
 }
 
-/** Answers a request to sign in, or for more, on a route of your own, with `routes: false`. */
+/**
+ * Answers a request to sign in, or for more, on a route of your own, with `routes: false`.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { callbackRouteOptions, handleAuthorize } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * app.get('/oauth2authorize', callbackRouteOptions, (request, reply) => handleAuthorize(request, reply))
+ * ```
+ */
 export async function handleAuthorize(
   request: FastifyRequest,
   reply: FastifyReply,

@@ -1,3 +1,8 @@
+/**
+ * The plugin, its guards, its errors and all public types.
+ *
+ * @module
+ */
 export type { AccessToken, TokenSource } from './credentials/authorized-fetch.js'
 export { type ApiChallenge, challengeFrom } from './credentials/challenge-from.js'
 export type { ConnectedAccount } from './credentials/connected-account.js'

@@ -6,8 +6,21 @@ import type { OAuth2ClientError } from './errors.js'
 import type { ScopeInput } from './provider/scopes.js'
 import type { Registration, RegistrationOptions } from './registration/registration.js'
 
-/** What an authorization brought, for `onAuthorized`. */
+/**
+ * What an authorization brought, for `onAuthorized`.
+ *
+ * @example
+ * ```ts
+ * import type { FastifyRequest } from 'fastify'
+ * import type { Authorized } from 'fastify-oauth2client'
+ *
+ * function onAuthorized(request: FastifyRequest, { user, credentials, returnUrl }: Authorized): void {
+ *   request.log.info({ user, scopes: credentials.scopes, returnUrl }, 'authorized')
+ * }
+ * ```
+ */
 export interface Authorized {
+  /** What was granted, without the refresh token. */
   readonly credentials: Credentials
   /** Claims of the verified ID token, or what the provider said about the person. */
   readonly claims: Claims | undefined
@@ -17,7 +30,20 @@ export interface Authorized {
   readonly returnUrl: string
 }
 
-/** What the provider ended, for `onLogout`. */
+/**
+ * What the provider ended, for `onLogout`.
+ *
+ * @example
+ * ```ts
+ * import type { ProviderLogout } from 'fastify-oauth2client'
+ *
+ * const carts = new Map<string, string[]>()
+ *
+ * function onLogout({ users }: ProviderLogout): void {
+ *   for (const user of users) carts.delete(user)
+ * }
+ * ```
+ */
 export interface ProviderLogout {
   /** The keys of those who were signed in, as far as that is known: `userKey`'s, or the identities at the provider. */
   readonly users: readonly string[]
@@ -27,7 +53,10 @@ export interface ProviderLogout {
   readonly sid: string | undefined
 }
 
-/** Options of the plugin. `…Expiry` and `…Age` are seconds, `timeout` is milliseconds. */
+/**
+ * Options of the plugin. `…Expiry` and `…Age` are seconds, `timeout` is milliseconds. What is registered with
+ * {@link fastifyOAuth2Client}.
+ */
 export interface OAuth2ClientOptions extends RegistrationOptions {
   /** Decorator name: `request[name]`, `fastify[name]`. Register again under another name for another provider. Default `'oauth2'`. */
   readonly name?: string

@@ -22,13 +22,28 @@ import { loggedOut, logout } from './routes/logout.js'
 import { registerRoutes } from './routes/register.js'
 import { resume } from './routes/resume.js'
 
-/** `fastify.oauth2`: one registered client. */
+/**
+ * `fastify.oauth2`: one registered client.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import type { OAuth2Client } from 'fastify-oauth2client'
+ *
+ * function addReports(app: ReturnType<typeof Fastify>, client: OAuth2Client): void {
+ *   app.get('/reports', { onRequest: client.requireOAuth('reports.read') }, async () => 'reports')
+ *   app.get('/welcome', async () => ({ signIn: client.authorizePath }))
+ * }
+ * ```
+ */
 export interface OAuth2Client {
   /** The name that it is registered under. */
   readonly name: string
-  /** Paths of our routes as Fastify knows them. */
+  /** Where people are sent to sign in or to grant more; like all paths here, as Fastify knows it, without a prefix that a proxy strips. */
   readonly authorizePath: string
+  /** Where the provider sends people back to. */
   readonly callbackPath: string
+  /** Where the sign-out form posts to, if there is a logout route. */
   readonly logoutPath: string
   /** Where the provider tells of logouts, with `backchannelLogout`. */
   readonly backchannelPath: string
@@ -196,7 +211,30 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
   fastify.addHook('onClose', () => client.close())
 }
 
-/** The plugin. See {@link OAuth2ClientOptions}. */
+/**
+ * The plugin. Decorates Fastify and its requests, and mounts the routes that people sign in by. It needs
+ * `@fastify/cookie` and a session plugin; its options are {@link OAuth2ClientOptions}.
+ *
+ * @throws {OptionError} when the app starts, for options that cannot work; {@link ClientSecretsError} for a client
+ * secrets file that cannot
+ * @example
+ * ```ts
+ * import cookie from '@fastify/cookie'
+ * import session from '@fastify/session'
+ * import Fastify from 'fastify'
+ * import oauth2Client from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * app.register(cookie)
+ * app.register(session, { secret: process.env.SESSION_SECRET ?? '', rolling: false, cookie: { secure: 'auto' } })
+ * app.register(oauth2Client, {
+ *   provider: { issuer: 'https://login.example.com' },
+ *   clientId: process.env.CLIENT_ID,
+ *   clientSecret: process.env.CLIENT_SECRET,
+ *   baseUrl: 'https://app.example.com',
+ * })
+ * ```
+ */
 const fastifyOAuth2Client = /* @__PURE__ */ fp(plugin, { fastify: '5.x', name: 'fastify-oauth2client' })
 
 export default fastifyOAuth2Client

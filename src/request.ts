@@ -25,7 +25,22 @@ declare module 'fastify' {
   }
 }
 
-/** Where to send people for more, and what for. */
+/**
+ * Where to send people for more, and what for.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { type AuthorizeUrlOptions, oauthAware } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * const another: AuthorizeUrlOptions = { account: 'new', prompt: 'select_account', scopes: 'calendar.read' }
+ * app.get('/accounts', { onRequest: oauthAware() }, async ({ oauth2 }) => ({
+ *   accounts: oauth2.accounts().map(({ email }) => email),
+ *   connect: await oauth2.authorizeUrl('/accounts', another),
+ * }))
+ * ```
+ */
 export interface AuthorizeUrlOptions extends SignInRequirements {
   /** What to ask for, besides the scopes of the options. Default: those alone. */
   readonly scopes?: ScopeInput
@@ -40,7 +55,21 @@ export interface AuthorizeUrlOptions extends SignInRequirements {
   readonly loginHint?: string
 }
 
-/** `request.oauth2`: the credentials of whoever makes the request. */
+/**
+ * `request.oauth2`: the credentials of whoever makes the request. It has every member of {@link UserOAuth2}, and those
+ * that need a browser.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { oauthAware, type RequestOAuth2 } from 'fastify-oauth2client'
+ *
+ * const greet = (oauth2: RequestOAuth2) => (oauth2.hasCredentials() ? `Hello ${oauth2.email}` : 'Hello stranger')
+ *
+ * const app = Fastify()
+ * app.get('/', { onRequest: oauthAware() }, async ({ oauth2 }) => ({ text: greet(oauth2), _csrf: oauth2.xsrfToken }))
+ * ```
+ */
 export class RequestOAuth2 extends RequestCredentials {
   /** Called with an error that `getAccessToken` or `fetch` threw into the handler. @internal */
   onFailure: ((this: RequestOAuth2, error: unknown) => void) | undefined

@@ -4,11 +4,16 @@ import type { DPoP, DPoPProofRequest } from '../provider/dpop.js'
 import { type Fetch, isSecureUrl } from '../provider/http.js'
 import { challengeFrom } from './challenge-from.js'
 
-/** An access token and what is known about it. */
+/**
+ * An access token and what is known about it. {@link UserOAuth2.getAccessToken} and other sources of tokens resolve to
+ * one.
+ */
 export interface AccessToken {
+  /** Secret: it goes into the `Authorization` header. */
   readonly token: string
   /** Milliseconds since the epoch; `undefined` when the provider did not say. */
   readonly expiresAt: number | undefined
+  /** What it was granted, which may be less than what was asked for. */
   readonly scopes: readonly string[]
   /** `Bearer` or `DPoP`: the word before the token in the `Authorization` header. Default `Bearer`. */
   readonly tokenType?: string
@@ -16,9 +21,25 @@ export interface AccessToken {
   dpopProof?(request: DPoPProofRequest): Promise<string>
 }
 
-/** Anything that can come up with an access token. */
+/**
+ * Anything that can come up with an access token. What `toGoogleAuth` takes, for instance.
+ *
+ * @example
+ * ```ts
+ * import type { TokenSource } from 'fastify-oauth2client'
+ *
+ * async function callWith(source: TokenSource, url: string): Promise<Response> {
+ *   const { token, tokenType = 'Bearer' } = await source.getAccessToken()
+ *   return fetch(url, { headers: { authorization: `${tokenType} ${token}` } })
+ * }
+ * ```
+ */
 export interface TokenSource {
-  /** @param options.rejected a token that an API refused: any other one will do, and no request is made if there is one */
+  /**
+   * A token that can be used now. Rejects where there is none and only a person could help.
+   *
+   * @param options.rejected a token that an API refused: any other one will do, and no request is made if there is one
+   */
   getAccessToken(options?: { readonly rejected?: string }): Promise<AccessToken>
 }
 

@@ -1,6 +1,6 @@
 /** What an API wants when it refuses an access token. RFC 6750 section 3, RFC 9470 section 3; RFC 9110 section 11.6.1. */
 
-/** The challenge of an API, as far as it can be acted on. */
+/** The challenge of an API, as far as it can be acted on. What {@link challengeFrom} reads. */
 export interface ApiChallenge {
   /**
    * `invalid_token`, `insufficient_scope` (RFC 6750), `insufficient_user_authentication` (RFC 9470), or a code of the API's own;

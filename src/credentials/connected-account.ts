@@ -2,11 +2,24 @@
 import type { Account, ReauthorizationReason } from './record.js'
 import { type AccountStatus, statusOf } from './refresh/state.js'
 
-/** A connected account, without its secrets. */
+/**
+ * A connected account, without its secrets.
+ *
+ * @example
+ * ```ts
+ * import type { ConnectedAccount } from 'fastify-oauth2client'
+ *
+ * function label({ email, id, status }: ConnectedAccount): string {
+ *   return status === 'needs_reauthorization' ? `${email ?? id}: connect it again` : (email ?? id)
+ * }
+ * ```
+ */
 export interface ConnectedAccount {
   /** The identity at the provider. */
   readonly id: string
+  /** Its address as the provider gave it, for display; `null` where the provider gave none. */
   readonly email: string | null
+  /** What was granted. */
   readonly scopes: readonly string[]
   /** Scopes that were asked for and not granted. */
   readonly declined: readonly string[]

@@ -9,22 +9,29 @@ import type { Account, Claims, CredentialRecord } from './record.js'
 
 const FORMAT = 'fastify-oauth2client/credentials'
 
-/** Everything that credentials consist of. Times are milliseconds since the epoch. */
+/** Everything that credentials consist of. Times are milliseconds since the epoch. What {@link Credentials} are made of. */
 export interface CredentialsFields {
+  /** Printable ASCII, not empty. */
   readonly accessToken: string
   /** Default `Bearer`. `DPoP` needs `dpopKey`. */
   readonly tokenType?: string | undefined
   /** Absent when the provider did not say how long the access token lives. */
   readonly expiresAt?: number | undefined
+  /** Absent where access ends with the access token. */
   readonly refreshToken?: string | undefined
   /** What was granted. */
   readonly scopes?: readonly string[] | undefined
+  /** As it was received; for `id_token_hint`, not as a proof of anything. */
   readonly idToken?: string | undefined
+  /** Those of the ID token, or what the provider said about the person. */
   readonly claims?: Claims | undefined
+  /** The provider that issued them. */
   readonly issuer?: string | undefined
+  /** The client that they were issued to. */
   readonly clientId?: string | undefined
   /** The identity at the provider. */
   readonly userId?: string | undefined
+  /** For display: it is not an identity. */
   readonly email?: string | undefined
   /** The key that tokens of type `DPoP` are of no use without. RFC 9449. */
   readonly dpopKey?: DPoPKey | undefined
@@ -43,18 +50,29 @@ export interface CredentialsFields {
  * ```
  */
 export class Credentials {
+  /** Secret. */
   readonly accessToken: string
+  /** `Bearer` or `DPoP`: the word before the token in the `Authorization` header. */
   readonly tokenType: string
   /** Milliseconds since the epoch; `undefined` when unknown. */
   readonly expiresAt: number | undefined
+  /** Secret. `undefined` where access ends with the access token, and on `request.oauth2.credentials`. */
   readonly refreshToken: string | undefined
+  /** What was granted. Frozen. */
   readonly scopes: readonly string[]
+  /** As it was received; for `id_token_hint`, not as a proof of anything. */
   readonly idToken: string | undefined
+  /** Those of the ID token, or what the provider said about the person. Frozen. */
   readonly claims: Claims | undefined
+  /** The provider that issued them. */
   readonly issuer: string | undefined
+  /** The client that they were issued to. */
   readonly clientId: string | undefined
+  /** The identity at the provider. */
   readonly userId: string | undefined
+  /** The address that the provider gave: for display, not an identity. */
   readonly email: string | undefined
+  /** The private key that a token of type `DPoP` is of no use without. Secret. RFC 9449. */
   readonly dpopKey: DPoPKey | undefined
 
   /** @throws {CredentialsInvalidError} when a member has the wrong type */

@@ -1,4 +1,8 @@
-/** Credentials without Fastify: the value, its one owner, and scopes. */
+/**
+ * Credentials without Fastify: the value, its one owner, and scopes.
+ *
+ * @module
+ */
 export type { DPoPKey, DPoPProofRequest } from '../provider/dpop.js'
 export { parseScopes, type ScopeInput } from '../provider/scopes.js'
 export type { AccessToken, TokenSource } from './authorized-fetch.js'

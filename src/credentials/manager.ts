@@ -18,8 +18,12 @@ import { type SweepOptions, type SweepReport, sweep } from './upkeep/sweep.js'
 import { UserOAuth2 } from './user.js'
 import { RecordSealer, StoreVault, type Vault } from './vault.js'
 
-/** Options of a `CredentialManager`: those of the plugin that are not about the web, with a store. */
+/**
+ * Options of a `CredentialManager`: those of the plugin that are not about the web, with a store. For
+ * {@link CredentialManager}.
+ */
 export interface CredentialManagerOptions extends RegistrationOptions {
+  /** Where the credentials are: the store of the web app, to share them with it. */
   readonly storage: CredentialStore
 }
 

@@ -6,10 +6,28 @@ import { CredentialsUnreadableError } from '../errors.js'
 import { type DPoPKey, isDPoPKey } from '../provider/dpop.js'
 import { type Ended, isEnded } from './ended.js'
 
-/** Claims of an ID token, or what a provider said about the person. */
+/**
+ * Claims of an ID token, or what a provider said about the person. Names are those of OpenID Connect Core section 5.1,
+ * or the provider's own; the types are its word too.
+ *
+ * @example
+ * ```ts
+ * import type { Claims } from 'fastify-oauth2client'
+ *
+ * function isAdmin(claims: Claims | null): boolean {
+ *   return Array.isArray(claims?.groups) && claims.groups.includes('admins')
+ * }
+ * ```
+ */
 export type Claims = Readonly<Record<string, unknown>>
 
-/** Why credentials that are kept can no longer be used. */
+/**
+ * Why credentials that are kept can no longer be used: the `reason` of a {@link ConnectedAccount}.
+ *
+ * - `refused`: the provider does not take the refresh token any more
+ * - `lost_rotation`: an answer with a new refresh token got lost, and the provider takes the old one for stolen
+ * - `identity_changed`: a refresh brought the ID token of somebody else
+ */
 export type ReauthorizationReason = 'refused' | 'lost_rotation' | 'identity_changed'
 
 /** One set of tokens, and the scopes that came with it. */

@@ -14,14 +14,45 @@ import { type Account, accountOf, type Claims, type CredentialRecord, withhold }
 import { isLive } from './refresh/state.js'
 import type { Snapshot, Vault } from './vault.js'
 
-/** What became of credentials that were revoked. */
+/**
+ * What became of credentials that were revoked.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { oauthAware, type Revoked } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * app.post('/disconnect', { onRequest: oauthAware() }, async ({ oauth2 }) => {
+ *   const { local, remote }: Revoked = await oauth2.revoke()
+ *   if (remote === 'failed') return 'Forgotten here. Remove this app in your account at the provider, too.'
+ *   return local ? 'Disconnected.' : 'Nothing was connected.'
+ * })
+ * ```
+ */
 export interface Revoked {
   /** Whether there was something stored, which is now gone. */
   readonly local: boolean
+  /** What the provider said: `failed` is worth telling the person. */
   readonly remote: RevocationOutcome
 }
 
-/** The stored credentials of one user. Members that are not promises need a guard, or `load()`, before them. */
+/**
+ * The stored credentials of one user. Members that are not promises need a guard, or `load()`, before them. `await
+ * fastify.oauth2.user(key)` and `await manager.user(key)` give one.
+ *
+ * @example
+ * ```ts
+ * import type { OAuth2Client } from 'fastify-oauth2client'
+ *
+ * async function backUp(client: OAuth2Client, key: string): Promise<boolean> {
+ *   const user = await client.user(key)
+ *   if (!user.hasCredentials('files.read')) return false
+ *   const response = await user.fetch('https://api.example.com/files')
+ *   return response.ok
+ * }
+ * ```
+ */
 export class UserOAuth2 implements TokenSource {
   /** @internal */
   protected readonly manager: CredentialManager

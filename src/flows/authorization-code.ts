@@ -17,13 +17,19 @@ import { requestTokens, type TokenSet } from './token-set.js'
 
 /**
  * What has to be remembered between the authorization request and its answer. Plain JSON, so that another process can finish
- * what one began, and secret: whoever has it can finish in the person's place.
+ * what one began, and secret: whoever has it can finish in the person's place. {@link authorizationUrl} makes it,
+ * {@link authorizationCodeGrant} wants it back.
  */
 export interface AuthorizationRequest {
+  /** The provider that it went to: the answer has to come from there. */
   readonly issuer: string
+  /** Where the answer comes to, exactly as it was sent. */
   readonly redirectUri: string
+  /** What was asked for, which need not be what is granted. */
   readonly scopes: readonly string[]
+  /** Comes back with the answer, and binds it to this request. */
   readonly state: string
+  /** The secret of PKCE. RFC 7636 section 4.1. */
   readonly codeVerifier: string
   /** Present when an ID token was asked for. */
   readonly nonce?: string
@@ -37,9 +43,11 @@ export interface AuthorizationRequest {
   readonly acrValues?: readonly string[]
 }
 
-/** What an authorization request asks for. */
+/** What an authorization request asks for. For {@link authorizationUrl}. */
 export interface AuthorizationUrlOptions extends SignInRequirements {
+  /** Where the answer comes to: an absolute URL that is registered at the provider. */
   readonly redirectUri: string
+  /** Default: none are named, and the provider decides. */
   readonly scopes?: readonly string[]
   /** Whether to ask again: `none`, `login`, `consent`, `select_account`. OpenID Connect Core section 3.1.2.1. */
   readonly prompt?: string
@@ -49,8 +57,12 @@ export interface AuthorizationUrlOptions extends SignInRequirements {
   readonly params?: Readonly<Record<string, string>>
 }
 
-/** A code that somebody else asked for: a script in a popup, a mobile app. */
+/**
+ * A code that somebody else asked for: a script in a popup, a mobile app. For {@link authorizationCodeGrant}. The code
+ * of a mobile app comes with its redirect URI and its PKCE verifier.
+ */
 export interface ObtainedCode {
+  /** Good for one use, within minutes. */
   readonly code: string
   /** What the code was asked for with. Default `'postmessage'`, the convention of Google's popups. */
   readonly redirectUri?: string

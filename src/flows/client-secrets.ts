@@ -2,14 +2,19 @@
 import { readFileSync } from 'node:fs'
 import { ClientSecretsError } from '../errors.js'
 
-/** A registration as a client secrets file holds it. */
+/** A registration as a client secrets file holds it. {@link loadClientSecrets} and {@link parseClientSecrets} give one. */
 export interface ClientSecrets {
   /** `web` for servers, `installed` for programs on people's own machines, which have no secret to keep. */
   readonly type: 'web' | 'installed'
+  /** `client_id` of the file. */
   readonly clientId: string
+  /** `client_secret`; absent where the file has none. */
   readonly clientSecret?: string
+  /** `redirect_uris`; empty where the file lists none. */
   readonly redirectUris: readonly string[]
+  /** `auth_uri`, where people are sent. */
   readonly authUri: string
+  /** `token_uri`, where codes are exchanged. */
   readonly tokenUri: string
   /** Every member of the file's section as it was written. */
   readonly raw: Readonly<Record<string, unknown>>
@@ -20,9 +25,21 @@ const REQUIRED = {
   installed: ['client_id', 'auth_uri', 'token_uri'],
 } as const
 
-/** Where files that were read are remembered, by path. A `Map` will do. */
+/**
+ * Where files that were read are remembered, by path. A `Map` will do.
+ *
+ * @example
+ * ```ts
+ * import { type ClientSecretsCache, loadClientSecrets } from 'fastify-oauth2client/flows'
+ *
+ * const cache: ClientSecretsCache = new Map()
+ * const tenants = ['a', 'b'].map((tenant) => loadClientSecrets(`${tenant}/client_secrets.json`, { cache }))
+ * ```
+ */
 export interface ClientSecretsCache {
+  /** What was remembered for the path, if anything. */
   get(path: string): ClientSecrets | undefined
+  /** Called for files that are good. */
   set(path: string, secrets: ClientSecrets): unknown
 }
 
@@ -64,6 +81,12 @@ export function loadClientSecrets(
  *
  * @param source what messages call it
  * @throws {ClientSecretsError}
+ * @example
+ * ```ts
+ * import { parseClientSecrets } from 'fastify-oauth2client/flows'
+ *
+ * const { clientId, redirectUris } = parseClientSecrets(process.env.CLIENT_SECRETS ?? '', 'CLIENT_SECRETS')
+ * ```
  */
 export function parseClientSecrets(text: string, source = 'client secrets'): ClientSecrets {
   const fail = (problem: string): never => {

@@ -16,16 +16,25 @@ const DEFAULT_INTERVAL = 5
 const DEFAULT_LIFETIME = 900
 const LONGEST_LIFETIME = 86_400
 
-/** Everything that a device authorization consists of. */
+/** Everything that a device authorization consists of. What {@link DeviceAuthorization} is made of. */
 export interface DeviceAuthorizationFields {
+  /** The provider that gave it. */
   readonly issuer: string
+  /** The client that it was given to. */
   readonly clientId: string
+  /** What was asked for. */
   readonly scopes: readonly string[]
+  /** Secret: it is worth the tokens once the person said yes. */
   readonly deviceCode: string
+  /** What the person enters. */
   readonly userCode: string
+  /** Where they enter it. */
   readonly verificationUri: string
+  /** The same with the code in it, where the provider has that. */
   readonly verificationUriComplete?: string | undefined
+  /** Milliseconds since the epoch. */
   readonly expiresAt: number
+  /** Seconds to wait between two questions whether the person is done. */
   readonly interval: number
 }
 
@@ -45,7 +54,9 @@ export interface DeviceAuthorizationFields {
  * ```
  */
 export class DeviceAuthorization {
+  /** The provider that gave it. */
   readonly issuer: string
+  /** The client that it was given to: no other one can finish. */
   readonly clientId: string
   /** What was asked for. */
   readonly scopes: readonly string[]

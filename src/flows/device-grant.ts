@@ -24,7 +24,10 @@ const SLOW_DOWN = 5
 /** Seconds. A provider that is back is asked again before the person gives up. */
 const LONGEST_BACKOFF = 60
 
-/** What came of asking once whether the person is done. */
+/**
+ * What came of asking once whether the person is done. {@link deviceAuthorizationGrant} and {@link runDeviceFlow} tell
+ * `onPoll`.
+ */
 export interface DevicePoll {
   /** Counted from 1. */
   readonly attempt: number
@@ -36,7 +39,7 @@ export interface DevicePoll {
   readonly expiresAt: number
 }
 
-/** How a device authorization is waited for. */
+/** How a device authorization is waited for. For {@link deviceAuthorizationGrant}. */
 export interface DeviceGrantOptions {
   /** Ends the waiting, also in the middle of a request. */
   readonly signal?: AbortSignal

@@ -1,7 +1,7 @@
 /** Where a person ends their session at the provider. OpenID Connect RP-Initiated Logout 1.0 section 2. */
 import type { Provider } from '../provider/provider.js'
 
-/** What the provider is told. */
+/** What the provider is told. For {@link endSessionUrl}. */
 export interface EndSessionOptions {
   /** An ID token that the person got, expired or not: with it most providers do not ask whether the person means it. */
   readonly idTokenHint?: string | undefined

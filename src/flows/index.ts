@@ -1,5 +1,8 @@
-/** The protocol without Fastify. */
-
+/**
+ * The protocol without Fastify: one function for each grant, and what verifies tokens.
+ *
+ * @module
+ */
 export type { Claims } from '../credentials/record.js'
 export type { SignInRequirements } from '../provider/authentication.js'
 export type { ClientAuthentication } from '../provider/client-authentication.js'

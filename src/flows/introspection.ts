@@ -9,7 +9,7 @@ import type { Provider } from '../provider/provider.js'
 import { readScopes } from '../provider/scopes.js'
 import { required } from './token-params.js'
 
-/** What a provider says about a token. */
+/** What a provider says about a token. {@link introspectToken} resolves to it. */
 export interface TokenIntrospection {
   /** Whether it can be used at the moment. Where it cannot, nothing else is said. */
   readonly active: boolean
@@ -19,6 +19,7 @@ export interface TokenIntrospection {
   readonly expiresAt?: number
   /** The client that it was issued to. */
   readonly clientId?: string
+  /** Whose token it is: `sub`. `undefined` when the answer does not say. */
   readonly subject?: string
   /** Every member of the answer as it was sent. */
   readonly raw: Readonly<Record<string, unknown>>

@@ -15,7 +15,7 @@ const LONGEST_LIFETIME = 3_600
 /** Claims that say who vouches for whom, to whom and for how long: options of their own set them. */
 const PROTECTED_CLAIMS = ['iss', 'sub', 'aud', 'exp', 'iat', 'nbf', 'jti']
 
-/** What the assertion says, and the key that proves it. RFC 7523 section 3. */
+/** What the assertion says, and the key that proves it. RFC 7523 section 3. For {@link jwtBearerGrant}. */
 export interface AssertionOptions {
   /** A private key that the server knows the public half of. */
   readonly key: SigningKey
@@ -37,7 +37,10 @@ export interface AssertionOptions {
   readonly claims?: Readonly<Record<string, unknown>>
 }
 
-/** What to ask for, and with which assertion: one that is signed here, or one that was signed elsewhere. */
+/**
+ * What to ask for, and with which assertion: one that is signed here, or one that was signed elsewhere. For
+ * {@link jwtBearerGrant}.
+ */
 export type JwtBearerOptions = Omit<TokenParams, 'audience'> & (AssertionOptions | { readonly assertion: string })
 
 /**

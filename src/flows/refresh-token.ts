@@ -14,6 +14,16 @@ import { requestTokens, type TokenSet } from './token-set.js'
  * @param options.dpopKey what the refresh token came with, if it is bound to a key: then the new tokens are bound to it too
  * @throws {OptionError} for no refresh token
  * @throws {ProviderFailure} of kind `invalid_grant` when the refresh token is of no more use
+ * @example
+ * ```ts
+ * import { type Provider, refreshTokenGrant } from 'fastify-oauth2client/flows'
+ *
+ * async function renew(provider: Provider, refreshToken: string) {
+ *   const tokens = await refreshTokenGrant(provider, refreshToken)
+ *   // A provider that rotates them gave a new one, and this one is spent.
+ *   return { accessToken: tokens.accessToken, refreshToken: tokens.refreshToken ?? refreshToken }
+ * }
+ * ```
  */
 export async function refreshTokenGrant(
   provider: Provider,

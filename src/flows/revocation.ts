@@ -5,7 +5,10 @@ import { openidClient } from '../provider/libraries.js'
 import type { Provider } from '../provider/provider.js'
 import { refreshTokenGrant } from './refresh-token.js'
 
-/** What became of a token at the provider. */
+/**
+ * What became of a token at the provider, as {@link revokeToken} resolves to it: it knows the token no more; that could
+ * not be learned; or it has no way of ending one.
+ */
 export type RevocationOutcome = 'revoked' | 'failed' | 'unsupported'
 
 /**

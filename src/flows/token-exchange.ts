@@ -7,7 +7,18 @@ import { requestTokens, type TokenSet } from './token-set.js'
 
 const GRANT_TYPE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 
-/** What a token can be. RFC 8693 section 3; servers may know others. */
+/**
+ * What a token can be. RFC 8693 section 3; servers may know others.
+ *
+ * @example
+ * ```ts
+ * import { tokenExchangeGrant, tokenTypes, type Provider } from 'fastify-oauth2client/flows'
+ *
+ * async function fromIdToken(provider: Provider, idToken: string) {
+ *   return tokenExchangeGrant(provider, { subjectToken: idToken, subjectTokenType: tokenTypes.idToken })
+ * }
+ * ```
+ */
 export const tokenTypes = {
   accessToken: 'urn:ietf:params:oauth:token-type:access_token',
   refreshToken: 'urn:ietf:params:oauth:token-type:refresh_token',
@@ -17,7 +28,7 @@ export const tokenTypes = {
   saml2: 'urn:ietf:params:oauth:token-type:saml2',
 } as const
 
-/** What is exchanged for what. */
+/** What is exchanged for what. For {@link tokenExchangeGrant}. */
 export interface TokenExchangeOptions extends TokenParams {
   /** Of whoever the new token is about. */
   readonly subjectToken: string

@@ -3,8 +3,12 @@ import { OptionError } from '../errors.js'
 import type { DPoPKey } from '../provider/dpop.js'
 import { parseScopes } from '../provider/scopes.js'
 
-/** What a token is asked for, and where it is to be used. */
+/**
+ * What a token is asked for, and where it is to be used. For {@link clientCredentialsGrant}, and part of what
+ * {@link tokenExchangeGrant} and {@link jwtBearerGrant} take.
+ */
 export interface TokenParams {
+  /** Default: none are named, and the server decides. RFC 6749 section 3.3. */
   readonly scopes?: readonly string[]
   /** URIs of the APIs that the token is for, where the server knows resource indicators. RFC 8707. */
   readonly resource?: string | readonly string[]

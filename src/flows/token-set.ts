@@ -13,16 +13,22 @@ import { readScopes } from '../provider/scopes.js'
 import { checkSignature, isAboutToken } from './id-token-signature.js'
 import { provenExchange } from './proven-exchange.js'
 
-/** One successful answer of a token endpoint. RFC 6749 section 5.1. */
+/**
+ * One successful answer of a token endpoint. RFC 6749 section 5.1. {@link authorizationCodeGrant} and all other grants
+ * resolve to one. `JSON.stringify` shows all of it, so keep it out of logs.
+ */
 export interface TokenSet {
+  /** Secret. */
   readonly accessToken: string
   /** `Bearer`, `DPoP`, or what else the grant lets be. */
   readonly tokenType: string
   /** Milliseconds since the epoch, counted from before the request was sent. */
   readonly expiresAt?: number
+  /** Secret. Absent where none was given: on a refresh, the old one stays good then. */
   readonly refreshToken?: string
   /** As answered; `undefined` when the answer says nothing about scopes. */
   readonly scopes?: readonly string[]
+  /** As it was received. */
   readonly idToken?: string
   /** Claims of the ID token, whose signature was verified. */
   readonly claims?: Claims

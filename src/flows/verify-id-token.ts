@@ -4,20 +4,22 @@ import { isRecent } from '../provider/authentication.js'
 import { CLOCK_TOLERANCE, type Provider } from '../provider/provider.js'
 import { PLAIN, verifyJwt } from './verify-jwt.js'
 
-/** The claims of an ID token that was verified. OpenID Connect Core section 2. */
+/** The claims of an ID token that was verified. OpenID Connect Core section 2. {@link verifyIdToken} resolves to them. */
 export interface IdTokenClaims {
+  /** The provider that issued it. */
   readonly iss: string
   /** Who signed in; stable at this issuer, and never reassigned. */
   readonly sub: string
+  /** The clients that it was issued to. */
   readonly aud: string | readonly string[]
-  /** Seconds since the epoch. */
+  /** Seconds since the epoch. When it expires. */
   readonly exp: number
-  /** Seconds since the epoch. */
+  /** Seconds since the epoch. When it was issued. */
   readonly iat: number
   readonly [name: string]: unknown
 }
 
-/** What an ID token has to say. */
+/** What an ID token has to say. For {@link verifyIdToken}. */
 export interface VerifyIdTokenOptions {
   /**
    * Client ids that the token may have been issued to, and by which it may have been asked for (`azp`). Google's for Android

@@ -5,13 +5,18 @@ import { verifyJwt } from './verify-jwt.js'
 
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 
-/** The claims of a logout token that was verified. At least one of `sub` and `sid` is there. */
+/**
+ * The claims of a logout token that was verified. At least one of `sub` and `sid` is there. {@link verifyLogoutToken}
+ * resolves to them.
+ */
 export interface LogoutTokenClaims {
+  /** The provider that says so. */
   readonly iss: string
+  /** The clients that it is meant for. */
   readonly aud: string | readonly string[]
-  /** Seconds since the epoch. */
+  /** Seconds since the epoch. When it was issued. */
   readonly iat: number
-  /** Seconds since the epoch. */
+  /** Seconds since the epoch. When it expires. */
   readonly exp: number
   /** Names this token: whoever acts on it refuses another one of that name. */
   readonly jti: string

@@ -11,6 +11,7 @@ import { fromJson, readKeyFile } from './service-account.js'
 import { refusal } from './token-request.js'
 import { wellKnownFile } from './well-known-file.js'
 
+/** Options of {@link applicationDefaultCredentials}. */
 export interface ApplicationDefaultOptions extends GoogleCredentialsOptions {
   /** What the token is for. People's credentials have the scopes that they were given, whatever is written here. */
   readonly scopes?: ScopeInput | undefined

@@ -5,7 +5,10 @@ import type { Fetch } from '../provider/http.js'
 
 export const DEFAULT_UNIVERSE = 'googleapis.com'
 
-/** Options of all credentials in `fastify-oauth2client/google`. */
+/**
+ * Options of all credentials in `fastify-oauth2client/google`. See {@link applicationDefaultCredentials},
+ * {@link serviceAccountCredentials}.
+ */
 export interface GoogleCredentialsOptions {
   /** The project that is billed and whose quota counts, sent as `x-goog-user-project`. Default: none, or the one in the file. */
   readonly quotaProjectId?: string | undefined
@@ -24,7 +27,10 @@ export interface GoogleCredentialsOptions {
 /** Milliseconds. A token that is about to expire could do so on its way. */
 const MARGIN = 60_000
 
-/** An access token that renews itself, and `fetch` with it. */
+/**
+ * An access token that renews itself, and `fetch` with it. {@link applicationDefaultCredentials} finds one;
+ * {@link toGoogleAuth} takes it.
+ */
 export abstract class GoogleCredentials implements TokenSource {
   /** The domain of the APIs that these credentials are for. */
   readonly universeDomain: string

@@ -1,4 +1,8 @@
-/** Google's ways to get a token without a person in front, and our credentials in Google's API clients. */
+/**
+ * Google's ways to get a token without a person in front, and our credentials in Google's API clients.
+ *
+ * @module
+ */
 export {
   type ApplicationDefaultOptions,
   applicationDefaultCredentials,

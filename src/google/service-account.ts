@@ -11,6 +11,7 @@ import { DEFAULT_UNIVERSE, GoogleCredentials, type GoogleCredentialsOptions } fr
 import { checkObject, checkTokenUri, type GoogleJson, parseGoogleJson, readServiceAccountKey } from './key-file.js'
 import { requestToken } from './token-request.js'
 
+/** Options of {@link serviceAccountCredentials}. */
 export interface ServiceAccountOptions extends GoogleCredentialsOptions {
   /** The key file that Google's console gave. One of `keyFile`, `credentials` and `stream` is needed. */
   readonly keyFile?: string | undefined
@@ -35,8 +36,9 @@ export interface ServiceAccountOptions extends GoogleCredentialsOptions {
   readonly tokenUri?: string | undefined
 }
 
-/** A signature and the id of the key that made it. */
+/** A signature and the id of the key that made it. See {@link serviceAccountCredentials}. */
 export interface Signature {
+  /** Of the key that signed: `private_key_id` of the key file. */
   readonly keyId: string
   /** RSASSA-PKCS1-v1_5 with SHA-256. */
   readonly signature: Uint8Array
@@ -57,14 +59,22 @@ const LIFETIME = 3_600
 const AUDIENCES = 50
 const signBytes = promisify(sign) as (algorithm: string, data: Uint8Array, key: KeyObject) => Promise<Buffer>
 
-/** Credentials of a service account; immutable but for the token that they hold. */
+/**
+ * Credentials of a service account; immutable but for the token that they hold. {@link serviceAccountCredentials} makes
+ * them.
+ */
 export class ServiceAccountCredentials extends GoogleCredentials {
   /** The account's own address. */
   readonly email: string
+  /** `private_key_id` of the key file. */
   readonly keyId: string
+  /** The project that the account belongs to, where the key file says so. */
   readonly projectId: string | undefined
+  /** What the token is for. Frozen. */
   readonly scopes: readonly string[]
+  /** The user of the domain that is acted for. */
   readonly subject: string | undefined
+  /** Whether access tokens are signed here, without asking Google. */
   readonly selfSigned: boolean
   readonly #account: Account
   readonly #options: ServiceAccountOptions

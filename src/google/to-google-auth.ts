@@ -12,20 +12,28 @@ import { isSecureUrl } from '../provider/http.js'
 import { DEFAULT_UNIVERSE } from './credentials.js'
 import { requireLibrary } from './library.js'
 
-/** What API clients use of their `auth`, without the types of any version of `google-auth-library`. */
+/**
+ * What API clients use of their `auth`, without the types of any version of `google-auth-library`. {@link toGoogleAuth}
+ * gives them.
+ */
 export interface GoogleAuthMethods {
+  /** The token alone, refreshed first if need be. */
   getAccessToken(): Promise<{ token?: string | null | undefined }>
+  /** `authorization`, and `x-goog-user-project` where there is one. */
   getRequestHeaders(url?: string | URL): Promise<Headers>
+  /** Compared by API clients with their own. */
   getUniverseDomain(): Promise<string>
+  /** What API clients call: a request with the token, and one more after a 401. */
   request<T = unknown>(options: { url?: string | URL | undefined }): Promise<{ data: T; status: number }>
 }
 
 /**
  * The type that every version of every API client takes as `auth`: they list classes with private members, of which no two
- * versions fit each other, and `string`, for API keys. It is an object and no string.
+ * versions fit each other, and `string`, for API keys. It is an object and no string. {@link toGoogleAuth} makes it.
  */
 export type GoogleAuthClient = GoogleAuthMethods & string
 
+/** Options of {@link toGoogleAuth}. */
 export interface ToGoogleAuthOptions<Auth extends object = object> {
   /** The project that is billed, sent as `x-goog-user-project`. Default: that of the credentials, if they have one. */
   readonly quotaProjectId?: string | undefined

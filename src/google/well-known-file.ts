@@ -6,9 +6,14 @@ import { dirname, join } from 'node:path'
 import type { Credentials } from '../credentials/credentials.js'
 import { OptionError, StoreUnavailableError } from '../errors.js'
 
-/** The client that credentials were issued to. Google's libraries want its secret beside the refresh token. */
+/**
+ * The client that credentials were issued to. Google's libraries want its secret beside the refresh token. For
+ * {@link writeAuthorizedUserFile}.
+ */
 export interface AuthorizedUserClient {
+  /** The one that the credentials were issued to. */
   readonly clientId: string
+  /** Written into the file, beside the refresh token. */
   readonly clientSecret: string
   /** The project that is billed. Default: none. */
   readonly quotaProjectId?: string | undefined
@@ -17,6 +22,14 @@ export interface AuthorizedUserClient {
 /**
  * Where application default credentials of a person are: `application_default_credentials.json` in `$CLOUDSDK_CONFIG`, or else in
  * `%APPDATA%\gcloud` on Windows and `~/.config/gcloud` elsewhere.
+ *
+ * @example
+ * ```ts
+ * import { existsSync } from 'node:fs'
+ * import { wellKnownFile } from 'fastify-oauth2client/google'
+ *
+ * if (!existsSync(wellKnownFile())) console.error('Run: gcloud auth application-default login')
+ * ```
  */
 export function wellKnownFile(): string {
   const { CLOUDSDK_CONFIG, APPDATA, HOME, SystemDrive = 'C:' } = process.env

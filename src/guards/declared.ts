@@ -7,7 +7,20 @@ import type { SignInRequirements } from '../provider/authentication.js'
 import type { ScopeInput } from '../provider/scopes.js'
 import { checkHook, type Guard, oauthAware, requireOAuth } from './require-oauth.js'
 
-/** What a route's `config.oauth2` may be. */
+/**
+ * What a route's `config.oauth2` may be. `true` stands for `requireOAuth()`, `'aware'` for `oauthAware()`, an object
+ * for `requireOAuth(scopes, options)`.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import type { GuardConfig } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * const oauth2: GuardConfig = { scopes: 'files.read', maxAge: 3600 }
+ * app.get('/files', { config: { oauth2 } }, async ({ oauth2 }) => `files of ${oauth2.email}`)
+ * ```
+ */
 export type GuardConfig =
   | boolean
   | 'aware'

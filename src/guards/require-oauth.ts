@@ -18,13 +18,14 @@ type AnyReply = FastifyReply<any, any, any, any, any, any, any>
 /**
  * A hook for `onRequest`, `preValidation` or `preHandler` of any route, whatever the server and its types are. Where Fastify
  * hands it `done` and there is nothing to wait for, it calls that and returns nothing; else it returns a promise.
+ * {@link requireOAuth} and {@link oauthAware} make them.
  */
 export interface Guard {
   (request: AnyRequest, reply: AnyReply): Promise<unknown>
   (request: AnyRequest, reply: AnyReply, done: () => void): Promise<unknown> | undefined
 }
 
-/** What a guard asks for besides scopes. */
+/** What a guard asks for besides scopes. The second argument of {@link requireOAuth}. */
 export interface GuardOptions extends SignInRequirements {
   /** Name of the client. Default `'oauth2'`. */
   readonly client?: string

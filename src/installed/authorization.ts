@@ -11,7 +11,7 @@ import type { Provider } from '../provider/provider.js'
 import type { ScopeInput } from '../provider/scopes.js'
 import type { ClientOptions } from '../registration/provider.js'
 
-/** Who we are and what is asked for. */
+/** Who we are and what is asked for. See {@link runLocalServerFlow}, {@link runPasteFlow}, {@link runDeviceFlow}. */
 export interface AuthorizationOptions extends ClientOptions {
   /** Default: as the preset says, or `openid email` where the provider speaks OpenID Connect, else none. */
   readonly scopes?: ScopeInput

@@ -1,7 +1,7 @@
 /** Shows a person an address: in their browser, through the optional package `open`, or through the caller. */
 import { MissingPeerError } from '../errors.js'
 
-/** How the authorization URL gets to the person. */
+/** How the authorization URL gets to the person. See {@link runLocalServerFlow}. */
 export interface ShowOptions {
   /**
    * `true` opens the person's browser with the package `open`; a function opens it in its own way; `false` leaves it to

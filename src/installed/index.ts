@@ -1,4 +1,8 @@
-/** Signing in from command-line and desktop programs. */
+/**
+ * Signing in from command-line and desktop programs.
+ *
+ * @module
+ */
 export type { AuthorizationOptions } from './authorization.js'
 export type { ShowOptions } from './browser.js'
 export { type DeviceFlowOptions, runDeviceFlow } from './device.js'

@@ -4,7 +4,7 @@ import { ClientSecretsError, OptionError } from '../errors.js'
 import type { ClientSecrets } from '../flows/client-secrets.js'
 import { isLoopback } from '../provider/http.js'
 
-/** Where a program waits for the person to come back. */
+/** Where a program waits for the person to come back. See {@link runLocalServerFlow}, {@link runPasteFlow}. */
 export interface RedirectOptions {
   /**
    * Host of the redirect URI: `'127.0.0.1'`, `'[::1]'` or `'localhost'`, which listens on both. Default: that of the first

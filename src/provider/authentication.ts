@@ -2,7 +2,7 @@
 import { OptionError } from '../errors.js'
 import { CLOCK_TOLERANCE } from './provider.js'
 
-/** What a sign-in has to be like. */
+/** What a sign-in has to be like. See {@link requireOAuth}. RFC 9470; OpenID Connect Core section 3.1.2.1. */
 export interface SignInRequirements {
   /** Classes of authentication (`acr`), of which one will do, the preferred one first. Default: any. */
   readonly acrValues?: readonly string[] | undefined

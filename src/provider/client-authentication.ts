@@ -5,7 +5,24 @@ import { type OpenIdClient, openidClient } from './libraries.js'
 import type { Profile } from './profile.js'
 import type { ProviderConfig } from './provider.js'
 
-/** How we prove who we are at the token endpoint. RFC 6749 section 2.3, RFC 7523, RFC 8705. */
+/**
+ * How we prove who we are at the token endpoint. RFC 6749 section 2.3, RFC 7523, RFC 8705. A function is one of
+ * `openid-client`, or of your own.
+ *
+ * @example
+ * ```ts
+ * import { type ClientAuthentication, Provider } from 'fastify-oauth2client/flows'
+ *
+ * // A server that does not decode what RFC 6749 section 2.3.1 makes clients encode.
+ * const clientAuthentication: ClientAuthentication = 'client_secret_basic_raw'
+ * const provider = new Provider({
+ *   provider: { issuer: 'https://login.example.com' },
+ *   clientId: 'web:prod',
+ *   clientSecret: process.env.CLIENT_SECRET,
+ *   clientAuthentication,
+ * })
+ * ```
+ */
 export type ClientAuthentication =
   | 'client_secret_post'
   | 'client_secret_basic'

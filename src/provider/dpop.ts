@@ -9,24 +9,58 @@ import { jose } from './libraries.js'
 /** What proofs can be signed with, the preferred one first. A key is made for each authorization, so none is slow to make. */
 const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'Ed25519', 'EdDSA'] as const
 
-/** What proofs are signed with. RFC 7518 section 3.4, RFC 8037, RFC 9864. */
+/** What proofs are signed with. RFC 7518 section 3.4, RFC 8037, RFC 9864. See {@link DPoPOption}. */
 export type DPoPAlgorithm = (typeof ALGORITHMS)[number]
 
-/** The option `dpop`: whether tokens are bound to keys, and what those sign with. */
+/**
+ * The option `dpop`: whether tokens are bound to keys, and what those sign with. `true` takes the first algorithm of
+ * ours that the provider lists. RFC 9449.
+ *
+ * @example
+ * ```ts
+ * import { type DPoPOption, Provider } from 'fastify-oauth2client/flows'
+ *
+ * const dpop: DPoPOption = { algorithm: 'Ed25519' }
+ * const provider = new Provider({ provider: { issuer: 'https://login.example.com' }, clientId: 'web', dpop })
+ * ```
+ */
 export type DPoPOption = boolean | { readonly algorithm?: DPoPAlgorithm }
 
-/** A private key as a JWK (RFC 7517), with the algorithm that it signs with: plain JSON, and as secret as a refresh token. */
+/**
+ * A private key as a JWK (RFC 7517), with the algorithm that it signs with: plain JSON, and as secret as a refresh
+ * token. Keep it with the tokens, as {@link Credentials} do, and hand it to {@link refreshTokenGrant}.
+ */
 export interface DPoPKey {
+  /** Key type: `EC` or `OKP`. */
   readonly kty: string
+  /** Curve, such as `P-256`. */
   readonly crv: string
+  /** Public. */
   readonly x: string
+  /** Public; `EC` keys have it. */
   readonly y?: string
+  /** The private part. Secret. */
   readonly d: string
+  /** What proofs are signed with: a {@link DPoPAlgorithm}. */
   readonly alg: string
 }
 
-/** The request that a proof is for. */
+/**
+ * The request that a proof is for.
+ *
+ * @example
+ * ```ts
+ * import type { AccessToken, DPoPProofRequest } from 'fastify-oauth2client'
+ *
+ * async function headersFor(token: AccessToken, request: DPoPProofRequest): Promise<Headers> {
+ *   const headers = new Headers({ authorization: `${token.tokenType} ${token.token}` })
+ *   if (token.dpopProof) headers.set('dpop', await token.dpopProof(request))
+ *   return headers
+ * }
+ * ```
+ */
 export interface DPoPProofRequest {
+  /** Where the request goes. Query and fragment are no part of the proof. */
   readonly url: string | URL
   /** Default `GET`. */
   readonly method?: string

@@ -2,6 +2,8 @@
 import type { Exchange } from './http.js'
 
 /**
+ * What a failed exchange means, as {@link ProviderFailure} has it.
+ *
  * - `invalid_grant`: the code or refresh token is refused for good
  * - `client`: our registration is refused, or nothing could be sent with it, such as when its key does not sign
  * - `rate_limited`: refused before anything was done
@@ -12,13 +14,28 @@ import type { Exchange } from './http.js'
  */
 export type FailureKind = 'invalid_grant' | 'client' | 'rate_limited' | 'unsent' | 'in_doubt' | 'refused' | 'unusable'
 
-/** A failed exchange, with nothing in it that a log should not see. */
+/**
+ * A failed exchange, with nothing in it that a log should not see. Thrown by the grants of `/flows`. The message names
+ * the kind, the code and the status, and never what was sent or answered.
+ *
+ * @example
+ * ```ts
+ * import { ProviderFailure } from 'fastify-oauth2client/flows'
+ *
+ * function delayAfter(error: unknown): number | undefined {
+ *   if (!(error instanceof ProviderFailure) || !error.temporary) return undefined
+ *   return (error.retryAfter ?? 30) * 1_000
+ * }
+ * ```
+ */
 export class ProviderFailure extends Error {
+  /** What it means for whoever asked. */
   readonly kind: FailureKind
   /** The error code of RFC 6749 section 5.2, where one was given. */
   readonly error: string | undefined
+  /** The HTTP status; `undefined` when there was no answer. */
   readonly status: number | undefined
-  /** Seconds. */
+  /** Seconds. What the provider's `Retry-After` said; `undefined` when it said nothing. */
   readonly retryAfter: number | undefined
 
   /** @param problem what is wrong with the answer, in words of ours */

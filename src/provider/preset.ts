@@ -7,25 +7,54 @@ import type { ClientAuthentication } from './client-authentication.js'
 import type { DPoPProofRequest } from './dpop.js'
 import type { Fetch } from './http.js'
 
-/** Authorization server metadata, in the names of RFC 8414 and OpenID Connect Discovery. */
+/**
+ * Authorization server metadata, in the names of RFC 8414 and OpenID Connect Discovery. Part of
+ * {@link ProviderOptions}; whatever is not written here is looked up, if the two endpoints are not.
+ */
 export interface ProviderMetadata {
+  /** Exactly as the provider writes it, for it is compared as text. */
   readonly issuer: string
+  /** Where people are sent. RFC 6749 section 3.1. */
   readonly authorization_endpoint?: string
+  /** Where codes and refresh tokens are exchanged. RFC 6749 section 3.2. */
   readonly token_endpoint?: string
+  /** The keys that ID tokens are signed with; needed with `openid`. */
   readonly jwks_uri?: string
+  /** OpenID Connect Core section 5.3. */
   readonly userinfo_endpoint?: string
+  /** RFC 7009. Without it, and without `revoke`, a grant cannot be ended from here. */
   readonly revocation_endpoint?: string
+  /** RFC 7662. */
   readonly introspection_endpoint?: string
+  /** Where people sign out. OpenID Connect RP-Initiated Logout 1.0. */
   readonly end_session_endpoint?: string
+  /** RFC 8628. */
   readonly device_authorization_endpoint?: string
+  /** RFC 9126. */
   readonly pushed_authorization_request_endpoint?: string
+  /** Scopes that the provider knows. `offline_access` among them has us ask for it. */
   readonly scopes_supported?: readonly string[]
+  /** RFC 7636. S256 is used whatever it says. */
   readonly code_challenge_methods_supported?: readonly string[]
+  /** Whether each answer names its issuer, which is then required. RFC 9207. */
   readonly authorization_response_iss_parameter_supported?: boolean
   readonly [name: string]: unknown
 }
 
-/** How a provider's scopes are to be read. */
+/**
+ * How a provider's scopes are to be read.
+ *
+ * @example
+ * ```ts
+ * import type { ScopeRules } from 'fastify-oauth2client/providers'
+ *
+ * const scopes: ScopeRules = {
+ *   aliases: { mail: 'https://api.example.com/mail' },
+ *   implies: { 'repo:write': ['repo:read'] },
+ *   unreported: ['offline_access'],
+ * }
+ * ```
+ */
 export interface ScopeRules {
   /** Other spellings of the same scope: alias to the name that is compared. A function where there are too many to list. */
   readonly aliases?: Readonly<Record<string, string>> | ((scope: string) => string)
@@ -35,7 +64,17 @@ export interface ScopeRules {
   readonly unreported?: readonly string[]
 }
 
-/** How a provider treats refresh tokens when they are used. */
+/**
+ * How a provider treats refresh tokens when they are used.
+ *
+ * @example
+ * ```ts
+ * import type { ProviderOptions, RotationProfile } from 'fastify-oauth2client/providers'
+ *
+ * const refresh: RotationProfile = { rotation: 'strict', grace: 30 }
+ * const provider: ProviderOptions = { issuer: 'https://login.example.com', refresh }
+ * ```
+ */
 export interface RotationProfile {
   /**
    * `none`: stays the same, or goes on working beside a new one. `rotating`: each use gives a new one. `strict`: and using
@@ -49,27 +88,63 @@ export interface RotationProfile {
   readonly grace?: number
 }
 
-/** Who the tokens belong to, from a provider without ID tokens. */
+/**
+ * Who the tokens belong to, from a provider without ID tokens.
+ *
+ * @example
+ * ```ts
+ * import type { IdentityContext, ProviderIdentity } from 'fastify-oauth2client/providers'
+ *
+ * async function identity({ accessToken, fetch }: IdentityContext): Promise<ProviderIdentity> {
+ *   const headers = { authorization: `Bearer ${accessToken}` }
+ *   const response = await fetch('https://api.example.org/me', { headers })
+ *   if (!response.ok) throw new Error(`/me answered ${response.status}`)
+ *   const { id, email } = (await response.json()) as { id: number; email: string }
+ *   return { id: String(id), email }
+ * }
+ * ```
+ */
 export interface ProviderIdentity {
   /** Stable and never reassigned; not an e-mail address. */
   readonly id: string
+  /** For display: it is not an identity. */
   readonly email?: string
+  /** What else is known about the person, for `request.oauth2.claims`. */
   readonly claims?: Claims
 }
 
-/** What there is to know when a person is to be identified without an ID token. */
+/** What there is to know when a person is to be identified without an ID token. See {@link ProviderIdentity}. */
 export interface IdentityContext {
+  /** Secret. */
   readonly accessToken: string
   /** What to send along in the header `DPoP` where the access token is bound to a key. RFC 9449. */
   readonly dpopProof?: (request: DPoPProofRequest) => Promise<string>
   /** With the deadline and the size limit of every call to the provider. */
   readonly fetch: Fetch
+  /** Of the provider as it is configured, for presets that move with it. */
   readonly issuer: string
 }
 
-/** What there is to know when a grant is to end in a provider's own way. */
+/**
+ * What there is to know when a grant is to end in a provider's own way.
+ *
+ * @example
+ * ```ts
+ * import type { RevocationContext } from 'fastify-oauth2client/providers'
+ *
+ * async function revoke({ accessToken, clientId, clientSecret, fetch }: RevocationContext): Promise<boolean> {
+ *   const response = await fetch(`https://api.example.org/applications/${clientId}/grant`, {
+ *     method: 'DELETE',
+ *     headers: { authorization: `Basic ${btoa(`${clientId}:${clientSecret}`)}`, 'x-token': accessToken },
+ *   })
+ *   return response.ok || response.status === 404
+ * }
+ * ```
+ */
 export interface RevocationContext extends IdentityContext {
+  /** Ours. */
   readonly clientId: string
+  /** Ours; `undefined` for clients without one. */
   readonly clientSecret?: string | undefined
 }
 
@@ -89,6 +164,7 @@ export interface RevocationContext extends IdentityContext {
  * ```
  */
 export interface ProviderOptions extends ProviderMetadata {
+  /** How scopes compare. Default: by name. */
   readonly scopes?: ScopeRules
   /** Origins that the access token may be sent to besides the issuer's; `*.` stands for any subdomain. */
   readonly apiOrigins?: readonly string[]

@@ -9,11 +9,26 @@ const MODES = ['query', 'form_post', 'query.jwt', 'form_post.jwt', 'jwt'] as con
 
 /**
  * How the provider's answer comes back: in the URL or in a form, as it is or in a signed JWT. `jwt` is `query.jwt`, by the name
- * that more providers know.
+ * that more providers know. See {@link ProfileOptions}.
  */
 export type ResponseMode = (typeof MODES)[number]
 
-/** Options for what goes beyond state, PKCE and nonce, which are always there. */
+/**
+ * Options for what goes beyond state, PKCE and nonce, which are always there. Together they are what FAPI 2.0 asks for.
+ *
+ * @example
+ * ```ts
+ * import { type ProfileOptions, Provider } from 'fastify-oauth2client/flows'
+ *
+ * const profile: ProfileOptions = {
+ *   clientKey: process.env.CLIENT_KEY,
+ *   pushedAuthorizationRequests: true,
+ *   signedRequestObjects: true,
+ *   responseMode: 'jwt',
+ * }
+ * const provider = new Provider({ provider: { issuer: 'https://bank.example' }, clientId: 'web', ...profile })
+ * ```
+ */
 export interface ProfileOptions {
   /**
    * Our private key, whose public half the provider knows: PEM, JWK (with `kid` and `alg`, where it matters), `KeyObject` or

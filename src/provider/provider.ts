@@ -14,10 +14,13 @@ import { checkKeyAuthentication, Profile, type ProfileOptions } from './profile.
 import { checkProvider, ENDPOINTS, staticMetadata } from './provider-options.js'
 import { ScopeSet } from './scopes.js'
 
-/** What it takes to talk to a provider. */
+/** What it takes to talk to a provider. For {@link Provider}. */
 export interface ProviderConfig extends ProfileOptions {
+  /** A preset, `{ issuer }` for discovery, or endpoints. */
   readonly provider: ProviderOptions
+  /** The id that the provider gave this application. */
   readonly clientId: string
+  /** Its secret. Default: none, as for public clients and those with a `clientKey`. */
   readonly clientSecret?: string | undefined
   /**
    * Default, with a secret: what the provider's options say; `client_secret_basic` where its metadata lists that and not
@@ -54,12 +57,19 @@ export const CLOCK_TOLERANCE = 60
  * ```
  */
 export class Provider {
+  /** What is known about the provider besides its metadata. */
   readonly options: ProviderOptions
+  /** Our id there. */
   readonly clientId: string
+  /** Our secret there; `undefined` for clients without one. */
   readonly clientSecret: string | undefined
+  /** Outbound HTTP, without a deadline of its own. */
   readonly fetch: Fetch
+  /** One deadline for every call, in milliseconds. */
   readonly timeout: number
+  /** Milliseconds since the epoch. */
   readonly clock: () => number
+  /** How scopes compare at this provider. */
   readonly scopes: ScopeSet
   /** How authorization requests and their answers are protected. */
   readonly profile: Profile
@@ -101,6 +111,7 @@ export class Provider {
     checkProvider(config.provider)
   }
 
+  /** As it is configured; with tenants, ID tokens may name another. */
   get issuer(): string {
     return this.options.issuer
   }
@@ -110,6 +121,7 @@ export class Provider {
     return issuer === this.options.issuer || this.options.validIssuer?.(issuer) === true
   }
 
+  /** How it treats refresh tokens when they are used; the strictest kind where nobody said. */
   get rotation(): RotationProfile['rotation'] {
     // Whoever is unknown is taken for the strictest kind: a mistake in the other direction ends people's grants.
     return this.options.refresh?.rotation ?? 'strict'

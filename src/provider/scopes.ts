@@ -2,7 +2,7 @@
 import { OptionError } from '../errors.js'
 import type { ScopeRules } from './preset.js'
 
-/** Scopes as a person may write them: `'a b'`, or `['a', 'b']`. */
+/** Scopes as a person may write them: `'a b'`, or `['a', 'b']`. {@link parseScopes} reads them. RFC 6749 section 3.3. */
 export type ScopeInput = string | readonly string[]
 
 // RFC 6749 appendix A.4: printable ASCII without space, quote and backslash.

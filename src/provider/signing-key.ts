@@ -4,7 +4,10 @@ import { types } from 'node:util'
 import type { JWK } from 'jose'
 import { OptionError } from '../errors.js'
 
-/** A private key: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted), JWK, `KeyObject` or `CryptoKey`. */
+/**
+ * A private key: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted), JWK, `KeyObject` or `CryptoKey`. See
+ * {@link ProfileOptions}, {@link jwtBearerGrant}.
+ */
 export type SigningKey = string | JWK | KeyObject | CryptoKey
 
 /** What each kind of key can sign with; the first is the default. RFC 7518 section 3.1, RFC 8037, RFC 9864. */

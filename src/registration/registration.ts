@@ -19,13 +19,21 @@ import { resolveKeys } from './keys.js'
 import { resolveOrigins } from './origins.js'
 import { resolveProvider } from './provider.js'
 
-/** Options that say who we are and where credentials are kept. `…Expiry` and `…Age` are seconds, `timeout` is milliseconds. */
+/**
+ * Options that say who we are and where credentials are kept. `…Expiry` and `…Age` are seconds, `timeout` is
+ * milliseconds. {@link CredentialManager} takes them with a store, {@link fastifyOAuth2Client} among others.
+ */
 export interface RegistrationOptions extends ProfileOptions {
   /** Tells several registrations apart: part of every key in the store. Default `'oauth2'`. */
   readonly name?: string
   /** A preset, `{ issuer }` for discovery, or endpoints. Default: from the client secrets file. */
   readonly provider?: ProviderOptions
+  /** The id that the provider gave this application. Default: from the client secrets file. */
   readonly clientId?: string
+  /**
+   * Its secret. Default: from the client secrets file; without any, the client is a public one unless it has a
+   * `clientKey`.
+   */
   readonly clientSecret?: string
   /** Path of a `client_secrets.json`. `clientId` and `clientSecret` win over what it says. */
   readonly clientSecretsFile?: string

@@ -29,6 +29,16 @@ function quiet(options: RouteShorthandOptions): RouteShorthandOptions {
 /**
  * Options for a route of your own that calls `handleCallback`, `handleAuthorize`, `handleConfirm` or `handleResume`: no HEAD
  * route, which would use up a code, and no query in the log, which holds codes.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { callbackRouteOptions, handleCallback } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * const own = { ...callbackRouteOptions, bodyLimit: 65_536 }
+ * app.get('/signed-in', own, (request, reply) => handleCallback(request, reply))
+ * ```
  */
 export const callbackRouteOptions: Readonly<RouteShorthandOptions> = Object.freeze(quiet({}))
 

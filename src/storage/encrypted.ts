@@ -1,3 +1,8 @@
+/**
+ * Seals what another store keeps.
+ *
+ * @module
+ */
 import { OptionError } from '../errors.js'
 import { KeyRing, unreadable } from '../keys/key-ring.js'
 import type { CredentialStore } from './storage.js'
@@ -5,7 +10,7 @@ import type { CredentialStore } from './storage.js'
 /** The members of a store that may be missing. */
 type Optional = 'shared' | 'list' | 'lock' | 'close'
 
-/** A store whose values are sealed, with the optional methods that `Inner` has. */
+/** A store whose values are sealed, with the optional methods that `Inner` has. {@link encrypted} makes it. */
 export type EncryptedStore<Inner extends CredentialStore = CredentialStore> = Omit<CredentialStore, Optional> &
   Pick<Inner, Extract<keyof Inner, Optional>> & {
     /** Values are sealed here. There is one layer of encryption, never two. */

@@ -1,6 +1,7 @@
 /**
- * Credentials in one JSON file; how it is replaced is in `storage/file/replace`. Called by apps and command-line programs
- * that want a file rather than a database.
+ * Credentials in one JSON file: for programs on one machine, without a database.
+ *
+ * @module
  */
 import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
@@ -9,6 +10,7 @@ import { type Contents, emptyContents, parseContents, serializeContents } from '
 import { readTightly, replaceFile } from './file/replace.js'
 import type { CredentialLock, CredentialStore } from './storage.js'
 
+/** Options of {@link fileStore}. */
 export interface FileStoreOptions {
   /**
    * The file. It and its directory are created when they are missing (modes 0600 and 0700). While it is written there
@@ -19,7 +21,7 @@ export interface FileStoreOptions {
   clock?: () => number
 }
 
-/** A `fileStore`: it has every optional method of a store. */
+/** What {@link fileStore} makes: it has every optional method of a store but `peek`. */
 export interface FileStore extends Required<Omit<CredentialStore, 'peek'>> {}
 
 const TOMBSTONE_MS = 3_600_000

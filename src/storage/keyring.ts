@@ -1,4 +1,8 @@
-/** Credentials in the keyring of the operating system. Used by command-line and desktop programs. */
+/**
+ * Credentials in the keyring of the operating system. Used by command-line and desktop programs.
+ *
+ * @module
+ */
 import { createHash } from 'node:crypto'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +11,7 @@ import { fileStore } from './file.js'
 import { keyringEntries } from './keyring/entries.js'
 import type { CredentialStore, StoredCredentials } from './storage.js'
 
+/** Options of {@link keyringStore}. */
 export interface KeyringStoreOptions {
   /** The program, as people see it in their keyring: `my-app`. Programs of the same name share credentials. */
   service: string
@@ -25,7 +30,7 @@ export interface KeyringStoreOptions {
   clock?: () => number
 }
 
-/** A `keyringStore`: it has every optional method of a store. */
+/** What {@link keyringStore} makes: it has every optional method of a store but `peek`. */
 export interface KeyringStore extends Required<Omit<CredentialStore, 'peek'>> {}
 
 /**

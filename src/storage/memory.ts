@@ -1,14 +1,21 @@
+/**
+ * Credentials in this process's memory: for tests, and for one process that may forget.
+ *
+ * @module
+ */
 import type { CredentialLock, CredentialStore, StoredCredentials } from './storage.js'
 
-/** What `memoryStore` keeps in its map for a key. Treat it as opaque. */
+/** What `memoryStore` keeps in its map for a key. Treat it as opaque. See {@link memoryStore}. */
 export interface MemoryEntry {
   /** `undefined` marks a tombstone: the value was deleted. */
   readonly value: string | undefined
+  /** Of the value, or of the tombstone. */
   readonly generation: number
   /** When it was written or deleted, in milliseconds of the store's clock. */
   readonly at: number
 }
 
+/** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
   /** Where the entries are kept: a `Map`, or something that behaves like one. Default: a new `Map`. */
   map?: Map<string, MemoryEntry>
@@ -16,7 +23,10 @@ export interface MemoryStoreOptions {
   clock?: () => number
 }
 
-/** The `memoryStore` variant of a store: it has every optional method but `close`, for there is nothing to close. */
+/**
+ * The `memoryStore` variant of a store: it has every optional method but `close`, for there is nothing to close.
+ * {@link memoryStore} makes it.
+ */
 export type MemoryStore = CredentialStore & Required<Pick<CredentialStore, 'list' | 'lock' | 'peek'>>
 
 const TOMBSTONE_MS = 3_600_000

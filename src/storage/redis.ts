@@ -1,11 +1,22 @@
+/**
+ * Credentials in Redis, through `ioredis`.
+ *
+ * @module
+ */
 import { createHash, randomBytes } from 'node:crypto'
 import { OptionError } from '../errors.js'
 import type { CredentialLock, CredentialStore } from './storage.js'
 
-/** What is used of one connection. Structural, so that every version of `ioredis` fits without being imported. */
+/**
+ * What is used of one connection. Structural, so that every version of `ioredis` fits without being imported. For
+ * {@link redisStore}.
+ */
 export interface RedisNode {
+  /** `EVAL`, the first time a script is run. */
   eval(script: string, keys: number, ...args: string[]): Promise<unknown>
+  /** `EVALSHA`, from then on. */
   evalsha(sha1: string, keys: number, ...args: string[]): Promise<unknown>
+  /** `SCAN`, for `list`. */
   scan(
     cursor: string,
     match: 'MATCH',
@@ -15,14 +26,17 @@ export interface RedisNode {
   ): Promise<[cursor: string, names: string[]]>
 }
 
-/** A `Redis` or a `Cluster` of `ioredis` 5 or 6. */
+/** A `Redis` or a `Cluster` of `ioredis` 5 or 6. For {@link redisStore}. */
 export interface RedisClient extends RedisNode {
+  /** Called by `close`, with `closeClient`. */
   quit(): Promise<unknown>
+  /** Read for `keyPrefix`. */
   readonly options?: { keyPrefix?: unknown }
   /** Only a cluster has it. */
   nodes?(role: 'master'): RedisNode[]
 }
 
+/** Options of {@link redisStore}. */
 export interface RedisStoreOptions {
   /** An `ioredis` client: `new Redis(...)` or `new Redis.Cluster(...)`. Its `keyPrefix` is respected. */
   client: RedisClient
@@ -35,7 +49,7 @@ export interface RedisStoreOptions {
   closeClient?: boolean
 }
 
-/** A `redisStore`: it has every optional method of a store. */
+/** What {@link redisStore} makes: it has every optional method of a store but `peek`. */
 export interface RedisStore extends Required<Omit<CredentialStore, 'peek'>> {}
 
 /** An hour, and a minute for clocks that run apart after a failover. */

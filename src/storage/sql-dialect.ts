@@ -7,9 +7,13 @@ import { MissingPeerError, OptionError } from '../errors.js'
 // biome-ignore lint/suspicious/noExplicitAny: whatever tables the app has are none of our business
 export type AnyKysely = Kysely<any>
 
-/** The databases whose SQL is known. `mysql` is for MariaDB, too; `postgres` for what speaks its SQL. */
+/**
+ * The databases whose SQL is known. `mysql` is for MariaDB, too; `postgres` for what speaks its SQL. An option of
+ * {@link createCredentialTables} and {@link sqlStore}, for what Kysely knows by another name.
+ */
 export type SqlDialect = 'sqlite' | 'postgres' | 'mysql'
 
+/** Options of {@link createCredentialTables}, and of {@link sqlStore}, which wants the same. */
 export interface CredentialTablesOptions {
   /** The table of credentials, optionally with its schema as in `app.oauth2_credentials`. Default `oauth2_credentials`. */
   table?: string

@@ -1,3 +1,8 @@
+/**
+ * Credentials in SQLite, PostgreSQL, MySQL and MariaDB, through Kysely.
+ *
+ * @module
+ */
 import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import type { CompiledQuery, RawBuilder } from 'kysely'
@@ -14,6 +19,7 @@ import type { CredentialLock, CredentialStore } from './storage.js'
 
 export { type CredentialTablesOptions, createCredentialTables, type SqlDialect } from './sql-dialect.js'
 
+/** Options of {@link sqlStore}. */
 export interface SqlStoreOptions extends CredentialTablesOptions {
   /** A Kysely instance for SQLite, PostgreSQL, MySQL or MariaDB; not a transaction. Its plugins are not used. */
   db: AnyKysely
@@ -21,7 +27,7 @@ export interface SqlStoreOptions extends CredentialTablesOptions {
   closeDb?: boolean
 }
 
-/** A `sqlStore`: it has every optional method of a store. */
+/** What {@link sqlStore} makes: it has every optional method of a store but `peek`, and one of its own. */
 export interface SqlStore extends Required<Omit<CredentialStore, 'peek'>> {
   /**
    * Removes tombstones and forgotten leases that are older than an hour, 200 tombstones at most, and resolves to how

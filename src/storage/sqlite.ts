@@ -1,5 +1,7 @@
 /**
- * A Kysely instance on a SQLite file without anything to compile. Called by apps that want one file instead of a server.
+ * SQLite without anything to compile, for `sqlStore`: one file instead of a server.
+ *
+ * @module
  */
 import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -7,6 +9,7 @@ import type { SqliteDatabase, SqliteStatement } from 'kysely'
 import { MissingPeerError } from '../errors.js'
 import { type AnyKysely, loadKysely } from './sql-dialect.js'
 
+/** Options of {@link openSqlite}. */
 export interface OpenSqliteOptions {
   /** The file, created if it is missing; its directory must exist. `:memory:` for a database that ends with `db`. */
   path: string

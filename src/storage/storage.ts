@@ -3,11 +3,12 @@
  * encryption. Called by `credentials/manager`, never by request code.
  */
 
-/** Credentials as a store sees them: one opaque string, sealed before it gets here. */
+/** Credentials as a store sees them: one opaque string, sealed before it gets here. See {@link CredentialStore}. */
 export type SerializedCredentials = string
 
-/** A stored value together with what compare-and-set needs. */
+/** A stored value together with what compare-and-set needs. {@link CredentialStore.get} resolves to one. */
 export interface StoredCredentials {
+  /** What was put, to the letter. */
   readonly value: SerializedCredentials
   /** Grows with every write and every delete of this key, and is never used twice for a key. */
   readonly generation: number
@@ -15,10 +16,14 @@ export interface StoredCredentials {
   readonly age?: number
 }
 
-/** A lease on a key. Losing it never breaks anything: it only saves other processes from waiting in vain. */
+/**
+ * A lease on a key. Losing it never breaks anything: it only saves other processes from waiting in vain.
+ * {@link CredentialStore.lock} gives one.
+ */
 export interface CredentialLock {
   /** Prolongs the lease by `ttlMs` from now; `false` when somebody else holds it by now. */
   renew(ttlMs: number): Promise<boolean>
+  /** Gives the lease back early. Does nothing where somebody else holds it by now. */
   release(): Promise<void>
 }
 
@@ -55,5 +60,6 @@ export interface CredentialStore {
   list?(prefix: string): AsyncIterable<string>
   /** A lease on `key` for `ttlMs`, or `undefined` while somebody else has one. */
   lock?(key: string, ttlMs: number): Promise<CredentialLock | undefined>
+  /** Ends what the store opened itself. Called by whoever made the store, never by us. */
   close?(): Promise<void>
 }

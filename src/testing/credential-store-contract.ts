@@ -3,8 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CredentialStore } from '../storage/storage.js'
 
-/** One store under test, made anew for each case. */
+/** One store under test, made anew for each case. See {@link credentialStoreContract}. */
 export interface CredentialStoreSubject {
+  /** The store that is looked at. */
   store: CredentialStore
   /** Another handle on the same data, such as another connection. Left out: `store` plays both parts. */
   second?: CredentialStore
@@ -14,6 +15,7 @@ export interface CredentialStoreSubject {
   cleanup(): Promise<void>
 }
 
+/** Options of {@link credentialStoreContract}. */
 export interface CredentialStoreContractOptions {
   /** The runner's function that declares a test, such as `test` of `node:test`, Vitest or Jest. */
   test(name: string, fn: () => Promise<void>): void

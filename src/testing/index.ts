@@ -1,3 +1,8 @@
+/**
+ * For tests: an authorization server with faults, people who are signed in, and the suite that stores pass.
+ *
+ * @module
+ */
 export {
   type ApiRequest,
   type AuthorizationServer,

@@ -6,7 +6,7 @@ import type { Account } from '../credentials/record.js'
 import { NotRegisteredError, OptionError } from '../errors.js'
 import { parseScopes, type ScopeInput } from '../provider/scopes.js'
 
-/** Who signs in, and what they granted. */
+/** Who signs in, and what they granted. For {@link signIn}. */
 export interface SignInOptions {
   /**
    * The person: a user name, whose identity is then that which `startAuthorizationServer` gives it (`sub-alice`,
@@ -29,7 +29,7 @@ export interface SignInOptions {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** A browser that is signed in. */
+/** A browser that is signed in. {@link signIn} resolves to it. */
 export interface SignedIn {
   /** For `app.inject({ headers })`, supertest's `.set(headers)` and `fetch`: the cookies, and what was passed in. */
   readonly headers: Readonly<Record<string, string>>
@@ -37,6 +37,7 @@ export interface SignedIn {
   readonly cookies: Readonly<Record<string, string>>
   /** The key that the credentials are stored under, for `fastify.oauth2.user(key)`. */
   readonly user: string
+  /** What `request.oauth2.getAccessToken()` gives. */
   readonly accessToken: string
 }
 

@@ -1,10 +1,14 @@
-/** Tokens against cross-site requests: HMAC-SHA-256 over user, action and time. Used by the logout form. */
+/**
+ * Tokens against cross-site requests: HMAC-SHA-256 over user, action and time. Used by the logout form.
+ *
+ * @module
+ */
 import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto'
 
-/** What signs: a secret of at least 32 random bytes. */
+/** What signs: a secret of at least 32 random bytes. For {@link createXsrfToken} and {@link verifyXsrfToken}. */
 export type XsrfKey = string | Uint8Array | KeyObject
 
-/** What a token is bound to. */
+/** What a token is bound to. For {@link createXsrfToken} and {@link verifyXsrfToken}. */
 export interface XsrfBinding {
   /** Whose token it is: a user id, or a random value kept in the session. */
   readonly user: string
@@ -39,7 +43,20 @@ export function createXsrfToken(key: XsrfKey, { user, action = '', now = Date.no
  * Whether a token was made with this key for this user and action, and is neither too old nor from the future. Anything
  * that is not such a token is `false`; nothing throws.
  *
- * @param lifetime milliseconds, default one hour
+ * @param options.lifetime milliseconds that a token is good for. Default one hour
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { verifyXsrfToken } from 'fastify-oauth2client/xsrf'
+ *
+ * const app = Fastify()
+ * app.delete<{ Params: { user: string } }>('/users/:user', async (request, reply) => {
+ *   const { user } = request.params
+ *   const binding = { user, action: 'delete', lifetime: 600_000 }
+ *   const valid = verifyXsrfToken(process.env.XSRF_KEY ?? '', request.headers['x-csrf-token'], binding)
+ *   return valid ? 'deleted' : reply.code(403).send('reload the page and try again')
+ * })
+ * ```
  */
 export function verifyXsrfToken(
   key: XsrfKey,

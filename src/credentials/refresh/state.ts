@@ -235,6 +235,7 @@ export function statusOf(account: Account, age = 0, now?: number): AccountStatus
   return doubtedSince(account) === undefined ? 'active' : 'in_doubt'
 }
 
+/** How it is going with an account: the `status` of a {@link ConnectedAccount}, where each is explained. */
 export type AccountStatus = 'active' | 'refreshing' | 'in_doubt' | 'needs_reauthorization'
 
 /** How a journal names a refresh token without holding it. */

@@ -7,6 +7,7 @@ import type { CredentialManager } from '../manager.js'
 import type { Account } from '../record.js'
 import { PendingRevocations } from './pending-revocations.js'
 
+/** How {@link deleteUser} goes about what stands in its way. */
 export interface DeleteUserOptions {
   /**
    * Deletes what cannot be read too, such as a record whose key was lost; the provider cannot be told about that. Default
@@ -15,8 +16,12 @@ export interface DeleteUserOptions {
   readonly evenUnreadable?: boolean
 }
 
-/** What became of a user's grants. No account of the user is stored any more. */
+/**
+ * What became of a user's grants. No account of the user is stored any more. What {@link deleteUser} resolves to, for
+ * each client.
+ */
 export interface DeletedUser {
+  /** Every account that was stored, by its identity at the provider, and what the provider said. */
   readonly accounts: readonly { readonly id: string; readonly remote: RevocationOutcome }[]
   /** How many of them the provider could not be told about yet. They are kept, sealed, until `sweep()` succeeds in that. */
   readonly pending: number

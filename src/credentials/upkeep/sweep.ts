@@ -14,6 +14,7 @@ import { MARKERS } from './markers.js'
 import { PendingRevocations } from './pending-revocations.js'
 import { resealIfNeeded } from './reseal.js'
 
+/** What {@link CredentialManager.sweep} does besides what is always due. */
 export interface SweepOptions {
   /**
    * Seconds after which a grant that was not used is refreshed, for providers whose refresh tokens die when they are not used
@@ -24,7 +25,7 @@ export interface SweepOptions {
   readonly signal?: AbortSignal
 }
 
-/** What a sweep found and did. */
+/** What a sweep found and did. Resolved to by {@link CredentialManager.sweep}; worth a line in a log. */
 export interface SweepReport {
   /** Users with something stored. */
   readonly users: number
@@ -34,11 +35,13 @@ export interface SweepReport {
   readonly resealed: number
   /** Keys that no record is sealed with any more, by id: they can be removed from `encryptionKeys`. */
   readonly freeKeys: readonly string[]
-  /** Accounts that were refreshed to keep them alive, and those for which that failed. */
+  /** Accounts that were refreshed to keep them alive. */
   readonly refreshed: number
+  /** Accounts for which that failed; the next sweep tries again. */
   readonly refreshFailed: number
-  /** Revocations that the provider could be told about now, and those that still wait. */
+  /** Revocations that the provider could be told about now. */
   readonly revoked: number
+  /** Revocations that still wait, for the next sweep. */
   readonly revocationsPending: number
   /** Markers that nobody needs any more and that were removed. */
   readonly removed: number

@@ -1,4 +1,8 @@
-/** Presets: what is known about well-known providers. */
+/**
+ * Presets: what is known about well-known providers.
+ *
+ * @module
+ */
 export type {
   IdentityContext,
   ProviderIdentity,

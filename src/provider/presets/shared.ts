@@ -2,13 +2,13 @@
 import { OptionError } from '../../errors.js'
 import type { IdentityContext, RotationProfile } from '../preset.js'
 
-/** What all presets take. */
+/** What all presets take. See {@link google}, {@link github}. */
 export interface PresetOptions {
   /** Another place with this provider's behaviour: an enterprise installation, a test server. Everything moves there. */
   readonly issuer?: string
 }
 
-/** Options of presets for providers that are configured by whoever runs them. */
+/** Options of presets for providers that are configured by whoever runs them. See {@link keycloak}, {@link okta}. */
 export interface IssuerOptions {
   /** Exactly as its metadata says it. */
   readonly issuer: string

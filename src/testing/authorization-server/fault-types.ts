@@ -1,7 +1,7 @@
 /** What the test authorization server can do wrong on purpose. */
 
 /**
- * What happens to a request to the token endpoint instead of an answer.
+ * What happens to a request to the token endpoint instead of an answer. See {@link Faults}.
  *
  * - `hang`: no answer, and the connection stays open;
  * - `reset`: the connection breaks without an answer;
@@ -27,7 +27,7 @@ export type TokenFault =
   | { readonly delay: number }
 
 /**
- * What happens to a request to another endpoint.
+ * What happens to a request to another endpoint. See {@link Faults}.
  *
  * - `down`: the connection breaks without an answer;
  * - `hang`: no answer, and the connection stays open;
@@ -54,21 +54,39 @@ export type EndpointFault = 'down' | 'hang' | 'slow' | '500' | 'html' | { readon
  * ```
  */
 export interface Faults {
+  /** Requests to the token endpoint. */
   token?: TokenFault | undefined
   /** Used up by the next request to the token endpoint, and stronger than `token`. */
   tokenOnce?: TokenFault | undefined
+  /** The metadata. */
   discovery?: EndpointFault | undefined
+  /** The keys. */
   jwks?: EndpointFault | undefined
+  /** Requests to the revocation endpoint. */
   revocation?: EndpointFault | undefined
+  /** Requests to the userinfo endpoint. */
   userinfo?: EndpointFault | undefined
   /** Every resource of `api`. */
   api?: EndpointFault | undefined
 }
 
-/** Changes to successful token responses, made after the tokens took effect. */
+/**
+ * Changes to successful token responses, made after the tokens took effect.
+ *
+ * @example
+ * ```ts
+ * import { startAuthorizationServer, type TokenTweak } from 'fastify-oauth2client/testing'
+ *
+ * const short: TokenTweak = { omitRefreshToken: true, expiresIn: 5 }
+ * const server = await startAuthorizationServer({ tweak: short })
+ * ```
+ */
 export interface TokenTweak {
+  /** Leave out `refresh_token`. */
   omitRefreshToken?: boolean | undefined
+  /** Leave out `id_token`. */
   omitIdToken?: boolean | undefined
+  /** Leave out `scope`. */
   omitScope?: boolean | undefined
   /** Seconds to claim as `expires_in`, or `null` to leave it out. The real lifetime stays as it is. */
   expiresIn?: number | null | undefined

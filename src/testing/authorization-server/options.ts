@@ -6,8 +6,9 @@ import type { Faults, TokenTweak } from './fault-types.js'
  * can be read without it being installed.
  */
 
-/** A client that the server knows. */
+/** A client that the server knows. See {@link startAuthorizationServer}. */
 export interface TestClient {
+  /** Any text without spaces. */
   readonly clientId: string
   /** Without a secret the client is a public one: it sends its `client_id` and nothing else to the token endpoint. */
   readonly clientSecret?: string
@@ -19,7 +20,10 @@ export interface TestClient {
   readonly backchannelLogoutUri?: string
 }
 
-/** A scope besides `openid`, `profile`, `email` and `offline_access`, which every server knows. */
+/**
+ * A scope besides `openid`, `profile`, `email` and `offline_access`, which every server knows. See
+ * {@link startAuthorizationServer}.
+ */
 export interface TestScope {
   /** The words beside the box on the consent page. Default: the scope itself. */
   readonly description?: string
@@ -27,7 +31,10 @@ export interface TestScope {
   readonly required?: boolean
 }
 
-/** Whoever signed in. Any user name works: nothing has to be registered first. */
+/**
+ * Whoever signed in. Any user name works: nothing has to be registered first. What `body` of a {@link TestApiRoute} is
+ * called with.
+ */
 export interface TestUser {
   /** The user name as typed into the sign-in form. */
   readonly name: string
@@ -37,24 +44,50 @@ export interface TestUser {
   readonly email: string
 }
 
-/** What was granted, without anybody who did so. */
+/**
+ * What was granted, without anybody who did so.
+ *
+ * @example
+ * ```ts
+ * import { signIn, startAuthorizationServer, type TestGrant } from 'fastify-oauth2client/testing'
+ * import type { FastifyInstance } from 'fastify'
+ *
+ * async function signedInAs(app: FastifyInstance, grant: TestGrant) {
+ *   const server = await startAuthorizationServer()
+ *   return signIn(app, { ...grant, ...(await server.issueTokens(grant)) })
+ * }
+ * ```
+ */
 export interface TestGrant {
   /** The user name. */
   readonly user: string
+  /** What was granted, in full. */
   readonly scopes: ScopeInput
   /** Default: the first of the server's clients. */
   readonly clientId?: string
 }
 
-/** Tokens that the server knows. */
+/** Tokens that the server knows. What {@link AuthorizationServer.issueTokens} gives; see {@link TestGrant}. */
 export interface IssuedTokens {
+  /** Resources of `api` take it. */
   readonly accessToken: string
+  /** The token endpoint takes it. */
   readonly refreshToken: string
   /** Seconds. */
   readonly expiresIn: number
 }
 
-/** A resource that the server protects with its own access tokens. */
+/**
+ * A resource that the server protects with its own access tokens.
+ *
+ * @example
+ * ```ts
+ * import { startAuthorizationServer, type TestApiRoute } from 'fastify-oauth2client/testing'
+ *
+ * const files: TestApiRoute = { scope: 'files.read', body: ({ name }) => ({ files: [`notes of ${name}`] }) }
+ * const server = await startAuthorizationServer({ scopes: { 'files.read': {} }, api: { '/files': files } })
+ * ```
+ */
 export interface TestApiRoute {
   /** The scope that an access token has to cover. */
   readonly scope: string
@@ -62,7 +95,17 @@ export interface TestApiRoute {
   readonly body: ((user: TestUser) => unknown) | object | string | number | boolean | null
 }
 
-/** Answers the sign-in and the consent page in the place of a person. */
+/**
+ * Answers the sign-in and the consent page in the place of a person.
+ *
+ * @example
+ * ```ts
+ * import { type AutoApprove, startAuthorizationServer } from 'fastify-oauth2client/testing'
+ *
+ * const reluctant: AutoApprove = { user: 'bob', decline: ['files.read'] }
+ * const server = await startAuthorizationServer({ scopes: { 'files.read': {} }, autoApprove: reluctant })
+ * ```
+ */
 export interface AutoApprove {
   /** The user name that signs in. */
   readonly user: string
@@ -72,6 +115,7 @@ export interface AutoApprove {
   readonly refuse?: boolean
 }
 
+/** Options of {@link startAuthorizationServer}. */
 export interface AuthorizationServerOptions {
   /** Default `0`: any free port. */
   readonly port?: number
@@ -123,7 +167,7 @@ export interface AuthorizationServerOptions {
   readonly tweak?: TokenTweak
 }
 
-/** One request to the token endpoint. */
+/** One request to the token endpoint. An entry of {@link AuthorizationServer.tokenRequests}. */
 export interface TokenRequest {
   /** Such as `authorization_code` or `refresh_token`; an empty string when the request had none. */
   readonly grantType: string
@@ -137,9 +181,11 @@ export interface TokenRequest {
   readonly at: number
 }
 
-/** One request to a protected resource. */
+/** One request to a protected resource. An entry of {@link AuthorizationServer.apiRequests}. */
 export interface ApiRequest {
+  /** In capitals. */
   readonly method: string
+  /** Without the query. */
   readonly path: string
   /** The value of the `Authorization` header. */
   readonly authorization?: string
@@ -149,9 +195,19 @@ export interface ApiRequest {
 
 /**
  * A running authorization server. The lists hold what happened so far, newest last, and forget what is older than the
- * last thousand.
+ * last thousand. {@link startAuthorizationServer} starts it.
+ *
+ * @example
+ * ```ts
+ * import type { AuthorizationServer } from 'fastify-oauth2client/testing'
+ *
+ * function refreshes(server: AuthorizationServer): number {
+ *   return server.tokenRequests.filter(({ grantType }) => grantType === 'refresh_token').length
+ * }
+ * ```
  */
 export interface AuthorizationServer {
+  /** For `provider: { issuer }`, or a preset with `issuer`. */
   readonly issuer: string
   /** Of the first client. */
   readonly clientId: string
