@@ -9,6 +9,7 @@ import type { UserOAuth2 } from './credentials/user.js'
 import { OptionError } from './errors.js'
 import { guardDeclaredRoutes } from './guards/declared.js'
 import { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guards/require-oauth.js'
+import { type ClientHealth, type HealthOptions, healthOf } from './health/health.js'
 import { clientOf, kClient, kReply, kStates, registeredClient, requestState } from './lookup.js'
 import type { OAuth2ClientOptions } from './options.js'
 import { loadLibraries } from './provider/libraries.js'
@@ -21,6 +22,7 @@ import { confirm } from './routes/confirm.js'
 import { loggedOut, logout } from './routes/logout.js'
 import { registerRoutes } from './routes/register.js'
 import { resume } from './routes/resume.js'
+import { automaticTelemetry } from './telemetry/automatic.js'
 
 /** `fastify.oauth2`: one registered client. */
 export interface OAuth2Client {
@@ -66,6 +68,8 @@ export interface OAuth2Client {
    * @throws {StoreRequiredError} with `storage: 'session'`
    */
   sweep(options?: SweepOptions): Promise<SweepReport>
+  /** Whether provider, store and keys are there: what `/health` has a route for. Never rejects. */
+  health(options?: HealthOptions): Promise<ClientHealth>
   /** @internal */
   readonly [kClient]: Client
 }
@@ -113,7 +117,8 @@ export async function deleteUser(
 type Settable<T> = { readonly [K in keyof T]: T[K] | undefined }
 
 const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify, raw) => {
-  const options = resolveOptions(raw as OAuth2ClientOptions, fastify.prefix)
+  const telemetry = raw.telemetry ?? (await automaticTelemetry())
+  const options = resolveOptions({ ...raw, telemetry } as OAuth2ClientOptions, fastify.prefix)
   const { name } = options
   // A parent's client may be shadowed; what else there is of that name, such as `log` or `request.body`, may not.
   const shadows = registeredClient(fastify, name) !== undefined
@@ -153,6 +158,7 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
     deleteUser: (key, options) => client.manager.deleteUser(key, options),
     signOutEverywhere: (key) => client.signOutEverywhere(key),
     sweep: (options) => client.manager.sweep(options),
+    health: (options) => healthOf(client, options),
     [kClient]: client,
   }
   fastify.decorate(name as 'oauth2', api)

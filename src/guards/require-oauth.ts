@@ -1,7 +1,13 @@
 /** The guards: who may pass. What the others get is in `challenge.ts`. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
-import { InsufficientScopeError, OptionError, StepUpRequiredError, UserRequiredError } from '../errors.js'
+import {
+  InsufficientScopeError,
+  type OAuth2ClientError,
+  OptionError,
+  StepUpRequiredError,
+  UserRequiredError,
+} from '../errors.js'
 import { clientOf, requestState } from '../lookup.js'
 import { isRequired, joinRequirements, parseRequirements, type SignInRequirements } from '../provider/authentication.js'
 import { parseScopes, type ScopeInput } from '../provider/scopes.js'
@@ -162,6 +168,7 @@ function passesAtOnce(
     // It happens again where it can be answered.
     return false
   }
+  client.options.watch?.guard('allowed')
   answerForHandler(oauth2, needed)
   return true
 }
@@ -188,8 +195,9 @@ async function guard(
     if (!oauth2.isReady(needed, required)) await makeReady(oauth2, needed, required)
   } catch (error) {
     if (!isClientError(error)) throw error
-    return answered(reply, challenge(client, request, reply, error, oauth2, needed, resume))
+    return answered(client, reply, error, challenge(client, request, reply, error, oauth2, needed, resume))
   }
+  client.options.watch?.guard('allowed')
   answerForHandler(oauth2, needed)
   if (client.outcome.isThere(request))
     await client.outcome.settle(request, reply, client.options.provider.scopes, oauth2.scopes)
@@ -214,7 +222,7 @@ async function aware(client: Client, request: FastifyRequest, reply: FastifyRepl
     await oauth2.load()
   } catch (error) {
     if (!isClientError(error)) throw error
-    return answered(reply, challenge(client, request, reply, error, oauth2, client.options.scopes))
+    return answered(client, reply, error, challenge(client, request, reply, error, oauth2, client.options.scopes))
   }
   answerForHandler(oauth2, client.options.scopes)
   if (oauth2.hasCredentials())
@@ -223,8 +231,14 @@ async function aware(client: Client, request: FastifyRequest, reply: FastifyRepl
 }
 
 /** Ends a hook that has sent an answer. Returned, always: a hook that sends and does not say so lets the handler run. */
-async function answered(reply: FastifyReply, sending: Promise<FastifyReply>): Promise<FastifyReply> {
+async function answered(
+  client: Client,
+  reply: FastifyReply,
+  { code }: OAuth2ClientError,
+  sending: Promise<FastifyReply>,
+): Promise<FastifyReply> {
   await sending
+  client.options.watch?.guard(reply.statusCode < 400 ? 'redirected' : 'refused', code)
   // Whoever hangs up while a session is being saved ends the wait before anything was sent, and Fastify would go on to the
   // handler: for somebody who may not pass, and with a second response.
   if (!reply.sent) reply.hijack()

@@ -63,6 +63,7 @@ export function encrypted<Inner extends CredentialStore>(
     put: async (key, value, expected) => store.put(key, await ring.seal('credentials', [key], value), expected),
     delete: (key, expected) => store.delete(key, expected),
 
+    ...(store.name !== undefined && { name: store.name }),
     ...(store.shared !== undefined && { shared: store.shared }),
     ...(store.list && { list: store.list.bind(store) }),
     ...(store.lock && { lock: store.lock.bind(store) }),

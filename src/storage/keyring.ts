@@ -110,6 +110,7 @@ export function keyringStore({
   }
 
   return {
+    name: 'keyring',
     shared: true,
 
     async get(key) {

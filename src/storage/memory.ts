@@ -105,6 +105,7 @@ export function memoryStore({
   }
 
   return {
+    name: 'memory',
     shared: false,
     peek,
     get: async (key) => peek(key),

@@ -10,13 +10,15 @@ const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((fi
 const RULES: Record<string, readonly string[]> = {
   errors: [],
   keys: ['errors'],
-  provider: ['errors', 'credentials/record'],
+  provider: ['errors', 'credentials/record', 'telemetry'],
+  // The types of what it tells about, and nothing that it could use.
+  telemetry: ['errors', 'credentials/record', 'provider/http', 'provider/preset', 'storage/storage'],
   flows: ['errors', 'provider', 'credentials/record'],
   events: ['credentials/record', 'flows'],
-  registration: ['errors', 'keys', 'provider', 'flows', 'events', 'storage/storage'],
+  registration: ['errors', 'keys', 'provider', 'flows', 'events', 'storage/storage', 'telemetry'],
   xsrf: [],
   storage: ['errors', 'keys', 'credentials'],
-  credentials: ['errors', 'events', 'keys', 'provider', 'flows', 'registration', 'storage/storage'],
+  credentials: ['errors', 'events', 'keys', 'provider', 'flows', 'registration', 'storage/storage', 'telemetry/watch'],
   session: ['errors', 'keys', 'provider', 'flows', 'credentials', 'storage', 'client'],
   guards: [
     'errors',
@@ -29,6 +31,7 @@ const RULES: Record<string, readonly string[]> = {
     'lookup',
     'request',
   ],
+  health: ['errors', 'provider', 'credentials/vault', 'registration/checks', 'client', 'clients'],
   routes: [
     'errors',
     'provider',
@@ -68,7 +71,7 @@ const RULES: Record<string, readonly string[]> = {
 
 /** The only ones that know Fastify. */
 const FASTIFY =
-  /^(plugin|handlers|options|client|clients|lookup|request|request-credentials|index|testing\/sign-in)\.ts$|^(guards|routes|session)\//
+  /^(plugin|handlers|options|client|clients|lookup|request|request-credentials|index|health\/plugin|testing\/sign-in)\.ts$|^(guards|routes|session)\//
 
 function importsOf(file: string): string[] {
   const text = readFileSync(join(src, file), 'utf8')
