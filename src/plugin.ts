@@ -7,6 +7,7 @@ import type { DeletedUser, DeleteUserOptions } from './credentials/upkeep/delete
 import type { SweepOptions, SweepReport } from './credentials/upkeep/sweep.js'
 import type { UserOAuth2 } from './credentials/user.js'
 import { OptionError } from './errors.js'
+import { describeGuards } from './guards/api-documentation.js'
 import { guardDeclaredRoutes } from './guards/declared.js'
 import { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guards/require-oauth.js'
 import { type ClientHealth, type HealthOptions, healthOf } from './health/health.js'
@@ -176,6 +177,7 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
   }
 
   guardDeclaredRoutes(fastify, client)
+  describeGuards(fastify, client)
   if (options.routes) {
     fastify.register(registerRoutes, {
       client,

@@ -98,8 +98,7 @@ export class Provider {
     this.scopes = new ScopeSet(config.provider.scopes)
     // Resolved at each call, so that a global fetch that was replaced later (instrumentation, tests) is the one used.
     const fetch: Fetch = config.fetch ?? ((input, init) => globalThis.fetch(input, init))
-    const known = () => this.#metadata ?? staticMetadata(config.provider)
-    this.fetch = config.watch ? watchedFetch(fetch, config.watch, known) : fetch
+    this.fetch = config.watch ? watchedFetch(fetch, config.watch, () => this.knownMetadata) : fetch
     this.profile = new Profile(config, this.clock)
     this.dpop = new DPoP(config.dpop, this.clock)
     this.#mutualTls = config.certificateBoundTokens === true || isCertificate(config.clientAuthentication)
@@ -168,6 +167,11 @@ export class Provider {
   /** Whether its metadata was had before: asking for it then takes no request. */
   get isKnown(): boolean {
     return this.#isKnown
+  }
+
+  /** Its metadata as far as that is known by now. */
+  get knownMetadata(): ProviderMetadata {
+    return this.#metadata ?? staticMetadata(this.options)
   }
 
   /** Its metadata, the same object each time. */
