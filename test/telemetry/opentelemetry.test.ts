@@ -3,6 +3,7 @@ import type { ReadableSpan } from '@opentelemetry/sdk-trace-base'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { CredentialManager } from '../../src/credentials/index.js'
 import { Credentials, OptionError } from '../../src/index.js'
+import { kClient } from '../../src/lookup.js'
 import { memoryStore } from '../../src/storage/memory.js'
 import { openTelemetry } from '../../src/telemetry/opentelemetry.js'
 import { startAuthorizationServer } from '../../src/testing/index.js'
@@ -254,7 +255,6 @@ test('telemetry: false tells nobody', async () => {
 test('without an SDK nothing is watched', async () => {
   const { app, browser, url } = await startApp()
   await browser.goto(`${url}/profile`)
-  const { kClient } = await import('../../src/lookup.js')
   expect(app.oauth2[kClient].options.watch).toBeUndefined()
 })
 
