@@ -118,7 +118,7 @@ export async function deleteUser(
 type Settable<T> = { readonly [K in keyof T]: T[K] | undefined }
 
 const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify, raw) => {
-  const telemetry = raw.telemetry ?? (await automaticTelemetry())
+  const telemetry = raw.telemetry ?? (await automaticTelemetry((message) => fastify.log.warn(message)))
   const options = resolveOptions({ ...raw, telemetry } as OAuth2ClientOptions, fastify.prefix)
   const { name } = options
   // A parent's client may be shadowed; what else there is of that name, such as `log` or `request.body`, may not.

@@ -297,7 +297,7 @@ async function answered(
   sending: Promise<FastifyReply>,
 ): Promise<FastifyReply> {
   await sending
-  client.options.watch?.guard(reply.statusCode < 400 ? 'redirected' : 'refused', code)
+  client.options.watch?.guard(reply.getHeader('location') === undefined ? 'refused' : 'redirected', code)
   // Whoever hangs up while a session is being saved ends the wait before anything was sent, and Fastify would go on to the
   // handler: for somebody who may not pass, and with a second response.
   if (!reply.sent) reply.hijack()
