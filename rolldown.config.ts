@@ -35,7 +35,16 @@ const BASE = [
   'xsrf/token',
 ]
 /** Everything that does not know Fastify. */
-const CLIENT = ['provider/', 'registration/', 'flows/', 'credentials/', 'events']
+const CLIENT = [
+  'provider/',
+  'registration/',
+  'flows/',
+  'credentials/',
+  'events',
+  'health/health',
+  'telemetry/watched-fetch',
+  'telemetry/watched-store',
+]
 
 const src = fileURLToPath(new URL('src/', import.meta.url))
 const nameOf = (file: string) => file.slice(src.length).replaceAll(sep, '/').replace(/\.ts$/, '')

@@ -18,8 +18,9 @@ export type { CredentialsChange, CredentialsChanged, DiagnosticsMessages } from 
 export type { EndSessionOptions } from './flows/end-session.js'
 export type { RevocationOutcome } from './flows/revocation.js'
 export type { GuardConfig } from './guards/declared.js'
-export { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guards/require-oauth.js'
+export { type Guard, type GuardOptions, oauthAware, requireOAuth, verifyOAuth } from './guards/require-oauth.js'
 export { handleAuthorize, handleCallback, handleConfirm, handleResume } from './handlers.js'
+export type { ClientHealth, HealthOptions } from './health/health.js'
 export type { Authorized, OAuth2ClientOptions, ProviderLogout } from './options.js'
 export {
   default,
@@ -46,3 +47,4 @@ export type { RegistrationOptions } from './registration/registration.js'
 export type { AuthorizeUrlOptions, RequestOAuth2 } from './request.js'
 export { callbackRouteOptions } from './routes/register.js'
 export type { CredentialLock, CredentialStore, SerializedCredentials, StoredCredentials } from './storage/storage.js'
+export type { Telemetry, Watch } from './telemetry/watch.js'

@@ -39,11 +39,15 @@ export function requestState(client: Client, request: FastifyRequest, reply?: Fa
   return state
 }
 
+/** Whether it is the config of a route of ours, as far as that is all there is to go by. */
+export function isOwnConfig(config: unknown): boolean {
+  return (config as { [kOwnRoute]?: true } | undefined)?.[kOwnRoute] === true
+}
+
 /** Whether it is one of our routes, also where the app declared it. */
 function isOwnRoute(client: Client, { routeOptions: { config, url } }: FastifyRequest): boolean {
-  const own = (config as { [kOwnRoute]?: true } | undefined)?.[kOwnRoute] === true
   return (
-    own ||
+    isOwnConfig(config) ||
     (!client.options.routes &&
       (url === client.options.callbackPath || url === client.confirmPath || url === client.resumePath))
   )

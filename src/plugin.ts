@@ -7,8 +7,10 @@ import type { DeletedUser, DeleteUserOptions } from './credentials/upkeep/delete
 import type { SweepOptions, SweepReport } from './credentials/upkeep/sweep.js'
 import type { UserOAuth2 } from './credentials/user.js'
 import { OptionError } from './errors.js'
+import { describeGuards } from './guards/api-documentation.js'
 import { guardDeclaredRoutes } from './guards/declared.js'
 import { type Guard, type GuardOptions, oauthAware, requireOAuth } from './guards/require-oauth.js'
+import { type ClientHealth, type HealthOptions, healthOf } from './health/health.js'
 import { clientOf, kClient, kReply, kStates, registeredClient, requestState } from './lookup.js'
 import type { OAuth2ClientOptions } from './options.js'
 import { loadLibraries } from './provider/libraries.js'
@@ -21,6 +23,7 @@ import { confirm } from './routes/confirm.js'
 import { loggedOut, logout } from './routes/logout.js'
 import { registerRoutes } from './routes/register.js'
 import { resume } from './routes/resume.js'
+import { automaticTelemetry } from './telemetry/automatic.js'
 
 /**
  * `fastify.oauth2`: one registered client.
@@ -81,6 +84,8 @@ export interface OAuth2Client {
    * @throws {StoreRequiredError} with `storage: 'session'`
    */
   sweep(options?: SweepOptions): Promise<SweepReport>
+  /** Whether provider, store and keys are there: what `/health` has a route for. Never rejects. */
+  health(options?: HealthOptions): Promise<ClientHealth>
   /** @internal */
   readonly [kClient]: Client
 }
@@ -128,7 +133,8 @@ export async function deleteUser(
 type Settable<T> = { readonly [K in keyof T]: T[K] | undefined }
 
 const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify, raw) => {
-  const options = resolveOptions(raw as OAuth2ClientOptions, fastify.prefix)
+  const telemetry = raw.telemetry ?? (await automaticTelemetry((message) => fastify.log.warn(message)))
+  const options = resolveOptions({ ...raw, telemetry } as OAuth2ClientOptions, fastify.prefix)
   const { name } = options
   // A parent's client may be shadowed; what else there is of that name, such as `log` or `request.body`, may not.
   const shadows = registeredClient(fastify, name) !== undefined
@@ -168,6 +174,7 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
     deleteUser: (key, options) => client.manager.deleteUser(key, options),
     signOutEverywhere: (key) => client.signOutEverywhere(key),
     sweep: (options) => client.manager.sweep(options),
+    health: (options) => healthOf(client, options),
     [kClient]: client,
   }
   fastify.decorate(name as 'oauth2', api)
@@ -185,6 +192,7 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
   }
 
   guardDeclaredRoutes(fastify, client)
+  describeGuards(fastify, client)
   if (options.routes) {
     fastify.register(registerRoutes, {
       client,

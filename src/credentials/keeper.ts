@@ -4,6 +4,7 @@ import { ClientMismatchError, CredentialsRequiredError, OAuth2ClientError, Store
 import type { CredentialsChange } from '../events.js'
 import type { RevocationOutcome } from '../flows/revocation.js'
 import type { Provider } from '../provider/provider.js'
+import type { Watch } from '../telemetry/watch.js'
 import { Recent } from './recent.js'
 import { type Account, accountOf, type CredentialRecord, withhold } from './record.js'
 import { Refresher, type RefreshRequest } from './refresh/refresher.js'
@@ -22,6 +23,7 @@ export interface KeeperOptions {
   readonly changed: (vault: Vault, change: CredentialsChange, account: Account, remote?: RevocationOutcome) => void
   /** Told once of each refresh that brought nothing. */
   readonly refreshFailed: (vault: Vault, account: Account, error: OAuth2ClientError) => void
+  readonly watch?: Watch | undefined
   /** Milliseconds from any start, never going back. Default `performance.now`. */
   readonly monotonic?: (() => number) | undefined
   /** Waits that many milliseconds. Default a timer. */
@@ -69,6 +71,7 @@ export class Keeper {
         if (changed) options.changed(vault, account.dead ? 'needs_reauthorization' : 'refreshed', account)
       },
       monotonic: options.monotonic,
+      watch: options.watch,
       // These keep the process alive: what was received has yet to be written down.
       sleep: options.sleep ?? ((ms) => setTimeout(ms)),
     })

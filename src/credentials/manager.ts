@@ -100,11 +100,13 @@ export class CredentialManager {
           .then(this.registration.onCredentialsChanged)
           .catch(() => {})
       },
-      refreshFailed: (vault, account, { code }) =>
+      refreshFailed: (vault, account, { code }) => {
+        this.registration.watch?.refreshFailed(code, account.dead)
         publish('refresh-failed', () => {
           const reason = account.dead && { reason: account.dead }
           return { ...this.#subject(vault, account), code, ...reason }
-        }),
+        })
+      },
     })
   }
 

@@ -62,7 +62,7 @@ function itemsOf({ details = {} }: OAuth2ClientError): string[] {
 }
 
 /** Everybody who waits for one refresh gets one error: what is added for one of them must not be seen by the others. */
-function ownCopy(error: OAuth2ClientError): OAuth2ClientError {
+export function ownCopy(error: OAuth2ClientError): OAuth2ClientError {
   return Object.create(Object.getPrototypeOf(error), Object.getOwnPropertyDescriptors(error))
 }
 

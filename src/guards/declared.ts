@@ -5,7 +5,7 @@ import { OptionError } from '../errors.js'
 import { clientOf, kReply } from '../lookup.js'
 import type { SignInRequirements } from '../provider/authentication.js'
 import type { ScopeInput } from '../provider/scopes.js'
-import { checkHook, type Guard, oauthAware, requireOAuth } from './require-oauth.js'
+import { checkHook, type Guard, type GuardClaim, guardClaim, oauthAware, requireOAuth } from './require-oauth.js'
 
 /**
  * What a route's `config.oauth2` may be. `true` stands for `requireOAuth()`, `'aware'` for `oauthAware()`, an object
@@ -53,6 +53,11 @@ export function guardDeclaredRoutes(fastify: FastifyInstance, client: Client): v
     if (config?.oauth2 !== undefined && config.oauth2 !== false) guardFor(config.oauth2)
     checkHook(onRequest)
   })
+}
+
+/** What a route's config asks for, to be shown. */
+export function declaredClaim(config: GuardConfig | undefined): GuardClaim | undefined {
+  return config === undefined || config === false ? undefined : guardClaim(guardFor(config).guard)
 }
 
 interface DeclaredGuard {

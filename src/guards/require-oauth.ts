@@ -1,13 +1,19 @@
 /** The guards: who may pass. What the others get is in `challenge.ts`. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../client.js'
-import { InsufficientScopeError, OptionError, StepUpRequiredError, UserRequiredError } from '../errors.js'
+import {
+  InsufficientScopeError,
+  type OAuth2ClientError,
+  OptionError,
+  StepUpRequiredError,
+  UserRequiredError,
+} from '../errors.js'
 import { clientOf, requestState } from '../lookup.js'
 import { isRequired, joinRequirements, parseRequirements, type SignInRequirements } from '../provider/authentication.js'
 import { parseScopes, type ScopeInput } from '../provider/scopes.js'
 import type { RequestOAuth2 } from '../request.js'
 import { challenge, isClientError } from './challenge.js'
-import { answerForHandler } from './handler-failure.js'
+import { answerForHandler, failBefore } from './handler-failure.js'
 import { checkResumable, WHERE } from './resume.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: only this form fits http2 servers, custom loggers and typed routes alike
@@ -59,10 +65,47 @@ export interface GuardOptions extends SignInRequirements {
  * ```
  */
 export function requireOAuth(scopes?: ScopeInput, options: GuardOptions = {}): Guard {
-  checkCalled(scopes, 'requireOAuth')
-  const own = parseScopes(scopes, 'requireOAuth(scopes)')
-  const { client: name = 'oauth2', account, resume = false } = checkOptions(options, 'requireOAuth')
-  const required = parseRequirements(options, 'requireOAuth')
+  return guardThat('requireOAuth', scopes, options)
+}
+
+/**
+ * {@link requireOAuth} for `@fastify/auth`: it answers nobody, and fails with an error, so that another function may let the
+ * request in. Where none does, and this one comes last, the answer is the one of the guard.
+ *
+ * @throws {OptionError} as `requireOAuth` does
+ * @example
+ * ```ts
+ * import auth from '@fastify/auth'
+ * import Fastify, { type FastifyRequest } from 'fastify'
+ * import { verifyOAuth } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * await app.register(auth)
+ * async function verifyApiKey({ headers }: FastifyRequest) {
+ *   if (headers['x-api-key'] !== process.env.API_KEY) throw new Error('no such key')
+ * }
+ * app.get('/files', { onRequest: app.auth([verifyApiKey, verifyOAuth('files.read')]) }, async () => 'files')
+ * ```
+ */
+export function verifyOAuth(scopes?: ScopeInput, options: Omit<GuardOptions, 'resume'> = {}): Guard {
+  if ('resume' in options) {
+    throw new OptionError(
+      'verifyOAuth({ resume })',
+      'cannot work: it answers nobody. Write requireOAuth(scopes, { resume: true }).',
+    )
+  }
+  return guardThat('verifyOAuth', scopes, options)
+}
+
+function guardThat(
+  guardName: 'requireOAuth' | 'verifyOAuth',
+  scopes: ScopeInput | undefined,
+  options: GuardOptions,
+): Guard {
+  checkCalled(scopes, guardName)
+  const own = parseScopes(scopes, `${guardName}(scopes)`)
+  const { client: name = 'oauth2', account, resume = false } = checkOptions(options, guardName)
+  const required = parseRequirements(options, guardName)
   // What a guard wants of a client never changes: it is put together once for each.
   const compiled = new WeakMap<Client, Demand>()
   const made = guardOf((request, reply) => {
@@ -74,12 +117,13 @@ export function requireOAuth(scopes?: ScopeInput, options: GuardOptions = {}): G
       const needed = client.options.provider.scopes
         .union(client.options.scopes, own)
         .filter((scope) => scope !== 'offline_access')
-      demand = { needed, required, account, resume }
+      demand = { needed, required, account, resume, throws: guardName === 'verifyOAuth' }
       compiled.set(client, demand)
     }
     return passesAtOnce(client, request, reply, demand) ? undefined : guard(client, request, reply, demand)
   })
   if (resume) resuming.add(made)
+  claims.set(made, { client: name, scopes: own })
   return made
 }
 
@@ -121,9 +165,26 @@ interface Demand {
   readonly required: SignInRequirements
   readonly account: string | undefined
   readonly resume: boolean
+  /** Whether it is for others to answer. */
+  readonly throws: boolean
 }
 
 const resuming = new WeakSet<Guard>()
+
+/** What a guard asks for, to be shown. */
+export interface GuardClaim {
+  /** Name of the client. */
+  readonly client: string
+  /** Besides those of the options. */
+  readonly scopes: readonly string[]
+}
+
+const claims = new WeakMap<object, GuardClaim>()
+
+/** @param hook of a route; of anything but a guard that requires something there is nothing to tell */
+export function guardClaim(hook: unknown): GuardClaim | undefined {
+  return typeof hook === 'function' ? claims.get(hook) : undefined
+}
 
 /**
  * @param onRequest of a route that is being declared
@@ -163,6 +224,7 @@ function passesAtOnce(
     // It happens again where it can be answered.
     return false
   }
+  client.options.watch?.guard('allowed')
   answerForHandler(oauth2, needed)
   return true
 }
@@ -171,7 +233,7 @@ async function guard(
   client: Client,
   request: FastifyRequest,
   reply: FastifyReply,
-  { needed, required, account, resume }: Demand,
+  { needed, required, account, resume, throws }: Demand,
 ): Promise<unknown> {
   // A guard over everything also stands before the routes that people come through to get past it.
   if (requestState(client, request, reply).ownRoute) return aware(client, request, reply)
@@ -189,8 +251,13 @@ async function guard(
     if (!oauth2.isReady(needed, required)) await makeReady(oauth2, needed, required)
   } catch (error) {
     if (!isClientError(error)) throw error
-    return answered(reply, challenge(client, request, reply, error, oauth2, needed, resume))
+    if (throws) {
+      client.options.watch?.guard('refused', error.code)
+      throw failBefore(oauth2, needed, error)
+    }
+    return answered(client, reply, error, challenge(client, request, reply, error, oauth2, needed, resume))
   }
+  client.options.watch?.guard('allowed')
   answerForHandler(oauth2, needed)
   if (client.outcome.isThere(request))
     await client.outcome.settle(request, reply, client.options.provider.scopes, oauth2.scopes)
@@ -215,7 +282,7 @@ async function aware(client: Client, request: FastifyRequest, reply: FastifyRepl
     await oauth2.load()
   } catch (error) {
     if (!isClientError(error)) throw error
-    return answered(reply, challenge(client, request, reply, error, oauth2, client.options.scopes))
+    return answered(client, reply, error, challenge(client, request, reply, error, oauth2, client.options.scopes))
   }
   answerForHandler(oauth2, client.options.scopes)
   if (oauth2.hasCredentials())
@@ -224,8 +291,14 @@ async function aware(client: Client, request: FastifyRequest, reply: FastifyRepl
 }
 
 /** Ends a hook that has sent an answer. Returned, always: a hook that sends and does not say so lets the handler run. */
-async function answered(reply: FastifyReply, sending: Promise<FastifyReply>): Promise<FastifyReply> {
+async function answered(
+  client: Client,
+  reply: FastifyReply,
+  { code }: OAuth2ClientError,
+  sending: Promise<FastifyReply>,
+): Promise<FastifyReply> {
   await sending
+  client.options.watch?.guard(reply.getHeader('location') === undefined ? 'refused' : 'redirected', code)
   // Whoever hangs up while a session is being saved ends the wait before anything was sent, and Fastify would go on to the
   // handler: for somebody who may not pass, and with a second response.
   if (!reply.sent) reply.hijack()

@@ -2,6 +2,8 @@
 import { inspect } from 'node:util'
 import type { ClientAuth, Configuration, CustomFetch, ServerMetadata } from 'openid-client'
 import { OptionError, ProviderMetadataError } from '../errors.js'
+import type { Watch } from '../telemetry/watch.js'
+import { watchedFetch } from '../telemetry/watched-fetch.js'
 import { type ClientAuthentication, clientAuthentication, isCertificate } from './client-authentication.js'
 import { discover } from './discovery.js'
 import { DPoP, type DPoPOption } from './dpop.js'
@@ -40,6 +42,8 @@ export interface ProviderConfig extends ProfileOptions {
   readonly timeout?: number | undefined
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly clock?: (() => number) | undefined
+  /** Told of every request. @internal */
+  readonly watch?: Watch | undefined
 }
 
 /** Seconds that a provider's clock and ours may differ. */
@@ -103,7 +107,8 @@ export class Provider {
     this.clock = config.clock ?? Date.now
     this.scopes = new ScopeSet(config.provider.scopes)
     // Resolved at each call, so that a global fetch that was replaced later (instrumentation, tests) is the one used.
-    this.fetch = config.fetch ?? ((input, init) => globalThis.fetch(input, init))
+    const fetch: Fetch = config.fetch ?? ((input, init) => globalThis.fetch(input, init))
+    this.fetch = config.watch ? watchedFetch(fetch, config.watch, () => this.knownMetadata) : fetch
     this.profile = new Profile(config, this.clock)
     this.dpop = new DPoP(config.dpop, this.clock)
     this.#mutualTls = config.certificateBoundTokens === true || isCertificate(config.clientAuthentication)
@@ -174,6 +179,11 @@ export class Provider {
   /** Whether its metadata was had before: asking for it then takes no request. */
   get isKnown(): boolean {
     return this.#isKnown
+  }
+
+  /** Its metadata as far as that is known by now. */
+  get knownMetadata(): ProviderMetadata {
+    return this.#metadata ?? staticMetadata(this.options)
   }
 
   /** Its metadata, the same object each time. */

@@ -5,6 +5,7 @@ import type { ProviderOptions } from '../provider/preset.js'
 import { google, isGoogleEndpoint } from '../provider/presets/google.js'
 import type { ProfileOptions } from '../provider/profile.js'
 import { Provider } from '../provider/provider.js'
+import type { Watch } from '../telemetry/watch.js'
 import { milliseconds } from './checks.js'
 import type { RegistrationOptions } from './registration.js'
 
@@ -30,6 +31,7 @@ export type ClientOptions = Pick<
 export function resolveProvider(
   raw: ClientOptions,
   timeout?: number,
+  watch?: Watch,
 ): { readonly provider: Provider; readonly clientSecrets: ClientSecrets | undefined } {
   const secrets = raw.clientSecretsFile === undefined ? undefined : loadClientSecrets(raw.clientSecretsFile)
   const clientId = raw.clientId ?? secrets?.clientId
@@ -55,6 +57,7 @@ export function resolveProvider(
     fetch: raw.fetch,
     timeout: milliseconds('timeout', timeout),
     clock: raw.clock,
+    watch,
   })
   return { provider, clientSecrets: secrets }
 }

@@ -14,6 +14,8 @@ import type { ProviderOptions } from '../provider/preset.js'
 import type { ProfileOptions } from '../provider/profile.js'
 import type { Provider } from '../provider/provider.js'
 import type { CredentialStore } from '../storage/storage.js'
+import type { Telemetry, Watch } from '../telemetry/watch.js'
+import { watchedStore } from '../telemetry/watched-store.js'
 import { type Kind, numberOf } from './checks.js'
 import { resolveKeys } from './keys.js'
 import { resolveOrigins } from './origins.js'
@@ -80,6 +82,11 @@ export interface RegistrationOptions extends ProfileOptions {
   readonly timeout?: number
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly clock?: () => number
+  /**
+   * Who is told how long things take and what comes of them. Default: in the plugin, OpenTelemetry where its SDK was started before;
+   * elsewhere nobody. `false`: nobody.
+   */
+  readonly telemetry?: Telemetry | false
 }
 
 /** The list of known options doubles as the check of their types. */
@@ -106,6 +113,7 @@ export const REGISTRATION_OPTIONS: Readonly<Record<keyof RegistrationOptions, Ki
   fetch: 'function',
   timeout: 'any',
   clock: 'function',
+  telemetry: 'any',
 }
 
 /** {@link RegistrationOptions} after every decision was made. */
@@ -126,17 +134,20 @@ export class Registration {
   readonly backgroundRefresh: boolean
   readonly cacheMaxAge: number
   readonly clock: () => number
+  readonly watch: Watch | undefined
 
   /** @throws {OptionError} {@link ClientSecretsError} */
   constructor(raw: RegistrationOptions) {
     this.name = raw.name ?? 'oauth2'
     if (!/^[A-Za-z_$][\w$]*$/.test(this.name))
       throw new OptionError('name', 'must be a JavaScript identifier, such as "github".')
-    const { provider, clientSecrets } = resolveProvider(raw, raw.timeout)
+    this.watch = resolveTelemetry(raw.telemetry)?.watch(this.name)
+    const { provider, clientSecrets } = resolveProvider(raw, raw.timeout, this.watch)
     this.clientSecrets = clientSecrets
     this.provider = provider
     this.clock = this.provider.clock
-    this.store = resolveStore(raw.storage)
+    const store = resolveStore(raw.storage)
+    this.store = store && this.watch ? watchedStore(store, this.watch) : store
     const { keys, sessionKeys, temporaryKeys } = resolveKeys(raw, provider.clientSecret)
     this.keys = keys
     this.sessionKeys = sessionKeys
@@ -170,4 +181,13 @@ function resolveStore(storage: RegistrationOptions['storage']): CredentialStore 
     return store as CredentialStore
   }
   throw new OptionError('storage', 'must be "session" or a credential store, such as memoryStore().')
+}
+
+function resolveTelemetry(telemetry: RegistrationOptions['telemetry']): Telemetry | undefined {
+  if (telemetry === undefined || telemetry === false) return undefined
+  if (typeof (telemetry as Partial<Telemetry> | null)?.watch === 'function') return telemetry
+  throw new OptionError(
+    'telemetry',
+    'must be false, or what openTelemetry() of "fastify-oauth2client/opentelemetry" gives.',
+  )
 }

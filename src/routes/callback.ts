@@ -27,18 +27,23 @@ import { ReconsentNeeded } from './reconsent.js'
 export async function callback(client: Client, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
   const posted = request.method === 'POST'
+  const { watch } = client.options
   let pending: { name: string; flow: PendingFlow } | undefined
-  try {
-    if (posted) return await forwardAnswer(client, request, reply)
+  const answerTo = async () => {
+    if (posted) return forwardAnswer(client, request, reply)
     const answer = await readAnswer(client, request)
-    if ('hash' in answer) return await reopened(client, request, reply, answer.hash)
+    if ('hash' in answer) return reopened(client, request, reply, answer.hash)
     const state = stateOf(answer.params)
     pending = await findFlow(client, request, state)
-    if (!pending) return await reopened(client, request, reply, hashState(state))
+    if (!pending) return reopened(client, request, reply, hashState(state))
     checkAnswer(pending.flow, answer, client.options.provider, await client.options.provider.metadata())
-    return await finish(client, request, reply, pending, answer)
+    return finish(client, request, reply, pending, answer)
+  }
+  try {
+    return await (watch?.callback(answerTo) ?? answerTo())
   } catch (error) {
     if (!isClientError(error)) throw error
+    watch?.signIn('failed', error.code)
     // What began elsewhere does not become ours by starting again, and of what is no flow nobody knows.
     rememberCause(client, request, reply, pending ? pending.flow.crossSite === true : true)
     const person = posted ? acceptsHtml(request.headers.accept) : undefined

@@ -41,6 +41,7 @@ export async function conclude(
   await client.outcome.save(reply, { scopes: flow.scopes, stepUp: flow.stepUp })
   requestState(client, request, reply).forget()
   if (authorized) {
+    client.options.watch?.signIn('completed')
     logDifference(client, request, flow.scopes, authorized.credentials.scopes)
     await client.options.onAuthorized?.(request, { ...authorized, user: link.user, returnUrl })
   }

@@ -68,6 +68,7 @@ export function encrypted<Inner extends CredentialStore>(
     put: async (key, value, expected) => store.put(key, ring.seal('credentials', [key], value), expected),
     delete: (key, expected) => store.delete(key, expected),
 
+    ...(store.name !== undefined && { name: store.name }),
     ...(store.shared !== undefined && { shared: store.shared }),
     ...(store.list && { list: store.list.bind(store) }),
     ...(store.lock && { lock: store.lock.bind(store) }),

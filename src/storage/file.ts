@@ -123,6 +123,7 @@ export function fileStore({ path, clock = Date.now }: FileStoreOptions): FileSto
   }
 
   return {
+    name: 'file',
     shared: true,
 
     async get(key) {

@@ -115,6 +115,7 @@ export function keyringStore({
   }
 
   return {
+    name: 'keyring',
     shared: true,
 
     async get(key) {

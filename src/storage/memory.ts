@@ -115,6 +115,7 @@ export function memoryStore({
   }
 
   return {
+    name: 'memory',
     shared: false,
     peek,
     get: async (key) => peek(key),

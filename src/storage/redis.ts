@@ -181,6 +181,7 @@ export function redisStore({ client, prefix = 'oauth2:', closeClient = false }: 
   }
 
   return {
+    name: 'redis',
     shared: true,
 
     async get(key) {

@@ -170,6 +170,7 @@ export function sqlStore(options: SqlStoreOptions): SqlStore {
   }
 
   return {
+    name: 'sql',
     shared: true,
     sweep,
 

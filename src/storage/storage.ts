@@ -40,6 +40,8 @@ export interface CredentialLock {
  * ```
  */
 export interface CredentialStore {
+  /** What metrics call it: one word. Default `'custom'`. */
+  readonly name?: string
   /** Whether others than this process can read it. Default `true`, which makes `encryptionKeys` required. */
   readonly shared?: boolean
   /** The newest value, or `undefined` when there is none or it was deleted. Linearizable. */

@@ -11,13 +11,25 @@ const RULES: Record<string, readonly string[]> = {
   errors: [],
   'bounded-map': [],
   keys: ['errors'],
-  provider: ['bounded-map', 'errors', 'credentials/record'],
+  provider: ['bounded-map', 'errors', 'credentials/record', 'telemetry'],
+  // The types of what it tells about, and nothing that it could use.
+  telemetry: ['errors', 'credentials/record', 'provider/http', 'provider/preset', 'storage/storage'],
   flows: ['errors', 'provider', 'credentials/record'],
   events: ['credentials/record', 'flows'],
-  registration: ['errors', 'keys', 'provider', 'flows', 'events', 'storage/storage'],
+  registration: ['errors', 'keys', 'provider', 'flows', 'events', 'storage/storage', 'telemetry'],
   xsrf: [],
   storage: ['bounded-map', 'errors', 'keys', 'credentials'],
-  credentials: ['bounded-map', 'errors', 'events', 'keys', 'provider', 'flows', 'registration', 'storage/storage'],
+  credentials: [
+    'bounded-map',
+    'errors',
+    'events',
+    'keys',
+    'provider',
+    'flows',
+    'registration',
+    'storage/storage',
+    'telemetry/watch',
+  ],
   session: ['bounded-map', 'errors', 'keys', 'provider', 'flows', 'credentials', 'storage', 'client'],
   guards: [
     'errors',
@@ -30,6 +42,7 @@ const RULES: Record<string, readonly string[]> = {
     'lookup',
     'request',
   ],
+  health: ['errors', 'provider', 'credentials/vault', 'registration/checks', 'client', 'clients'],
   routes: [
     'errors',
     'provider',
@@ -69,7 +82,7 @@ const RULES: Record<string, readonly string[]> = {
 
 /** The only ones that know Fastify. */
 const FASTIFY =
-  /^(plugin|handlers|options|client|clients|lookup|request|request-credentials|index|testing\/sign-in)\.ts$|^(guards|routes|session)\//
+  /^(plugin|handlers|options|client|clients|lookup|request|request-credentials|index|health\/plugin|testing\/sign-in)\.ts$|^(guards|routes|session)\//
 
 /** Without comments, whose examples are other programs. */
 const codeOf = (file: string) => readFileSync(join(src, file), 'utf8').replace(/^ *\/\*\*.*?\*\//gms, '')

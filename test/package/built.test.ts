@@ -93,6 +93,20 @@ test('an app that is ready has loaded everything that a sign-in needs', async ()
   expect(librariesIn(loaded)).toEqual(LIBRARIES)
 })
 
+test('OpenTelemetry is loaded where an SDK was started, and an app starts without the package too', async () => {
+  const telemetryIn = (loaded: string[]) => loaded.filter((url) => /opentelemetry/.test(url))
+  const sdk =
+    "globalThis[Symbol.for('opentelemetry.js.api.1')] = { version: '1.9.0', trace: { getTracer: () => ({}) } }"
+  const ready = "await app.ready(); console.log('ready')"
+  const missing = await run(`${REGISTERED}\n${sdk}\n${ready}`)
+  expect(missing.printed).toBe('ready')
+  expect(telemetryIn(missing.loaded).some((url) => url.endsWith('/dist/telemetry/opentelemetry.js'))).toBe(true)
+  await install('@opentelemetry/api')
+  expect(telemetryIn((await run(`${REGISTERED}\n${ready}`)).loaded)).toEqual([])
+  const { loaded } = await run(`${REGISTERED}\n${sdk}\n${ready}`)
+  expect(telemetryIn(loaded).some((url) => url.includes('/@opentelemetry/api/'))).toBe(true)
+})
+
 test.each(['openid-client', 'jose'])('an app without %s does not start', async (name) => {
   await rm(join(folder, 'node_modules', name))
   try {

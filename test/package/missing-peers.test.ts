@@ -13,7 +13,7 @@ let folder: string
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'missing-peers-'))
-  const compiled = await compileSources(['src/google/index', 'src/storage/keyring'])
+  const compiled = await compileSources(['src/google/index', 'src/storage/keyring', 'src/telemetry/opentelemetry'])
   await cp(compiled.folder, folder, { recursive: true })
   await compiled.remove()
   const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
@@ -46,4 +46,8 @@ test('google-auth-library: said by what needs it, when it is needed', async () =
 test('@napi-rs/keyring: said by the first use, and no file is left', async () => {
   const use = 'await it.keyringStore({ service: "s" }).put("k", "v")'
   expect(await outcome('storage/keyring', use)).toBe(missing('@napi-rs/keyring'))
+})
+
+test('@opentelemetry/api: said by whoever asks for it', async () => {
+  expect(await outcome('telemetry/opentelemetry', 'await it.openTelemetry()')).toBe(missing('@opentelemetry/api'))
 })

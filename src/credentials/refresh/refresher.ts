@@ -14,6 +14,7 @@ import { refreshTokenGrant } from '../../flows/refresh-token.js'
 import { ProviderFailure } from '../../provider/failure.js'
 import type { Exchange } from '../../provider/http.js'
 import type { Provider } from '../../provider/provider.js'
+import type { Watch } from '../../telemetry/watch.js'
 import { type Account, accountOf, type CredentialRecord, withAccount } from '../record.js'
 import type { Snapshot, Vault } from '../vault.js'
 import { Attempts } from './attempts.js'
@@ -38,6 +39,7 @@ export interface RefresherOptions extends CommitOptions {
   /** Checks a record that was read; throws when it is not ours to use. */
   readonly check: (snapshot: Snapshot) => void
   readonly monotonic?: (() => number) | undefined
+  readonly watch?: Watch | undefined
 }
 
 export interface RefreshRequest extends Pick<RefreshContext, 'rejected'> {
@@ -74,7 +76,8 @@ export class Refresher {
       return joined.then((snapshot) => (refused(snapshot) ? this.refresh(vault, accountId, request) : snapshot))
     }
     // Bound to no request: a caller that goes away must not abort what was sent.
-    const flight = this.#fly(vault, accountId, request).finally(() => this.#flights.delete(key))
+    const fly = () => this.#fly(vault, accountId, request)
+    const flight = (this.#options.watch?.refresh(fly) ?? fly()).finally(() => this.#flights.delete(key))
     this.#flights.set(key, flight)
     return flight
   }

@@ -1,0 +1,93 @@
+/** Whether what a client depends on is there: its provider, its store, and the keys that the records need. */
+import type { Client } from '../client.js'
+import { reach } from '../credentials/vault.js'
+import { KeyInUseError } from '../errors.js'
+import { askProvider } from '../provider/reachable.js'
+
+/** How one client is doing. Words, and nothing of what anybody said. */
+export interface ClientHealth {
+  /**
+   * - `ok`: everybody is served
+   * - `degraded`: the provider does not answer: nobody can sign in, and what is stored works while access tokens last
+   * - `down`: the store does not answer, or holds what our keys do not open
+   */
+  readonly status: 'ok' | 'degraded' | 'down'
+  /** `unchecked` where it has no address that can be asked without an effect. */
+  readonly provider: 'ok' | 'down' | 'unchecked'
+  /** `none` with `storage: 'session'`. */
+  readonly store: 'ok' | 'down' | 'none'
+  /** `unchecked` where the store keeps no list of the keys in use, or does not answer. */
+  readonly keys: 'ok' | 'missing' | 'unchecked'
+}
+
+export interface HealthOptions {
+  /** Milliseconds that each check may take. Default 2,000. */
+  readonly timeout?: number
+  /** Seconds for which an answer is given again. Default 5. */
+  readonly cacheMaxAge?: number
+}
+
+interface Known {
+  readonly at: number
+  readonly health: Promise<ClientHealth>
+  /** Set when it is not under way any more. */
+  over: boolean
+}
+
+/** What was found last, for whoever asks: probes come in numbers, and none of them is worth a request to a provider. */
+const found = new WeakMap<Client, Known>()
+
+/** Never rejects. However many ask, one look is under way. */
+export function healthOf(
+  client: Client,
+  { timeout = 2_000, cacheMaxAge = 5 }: HealthOptions = {},
+): Promise<ClientHealth> {
+  const now = client.options.clock()
+  const known = found.get(client)
+  if (known && (!known.over || Math.abs(now - known.at) < cacheMaxAge * 1000)) return known.health
+  const fresh: Known = { at: now, health: look(client, timeout), over: false }
+  found.set(client, fresh)
+  void fresh.health.then(() => {
+    fresh.over = true
+  })
+  return fresh.health
+}
+
+async function look(client: Client, timeout: number): Promise<ClientHealth> {
+  const [provider, stored] = await Promise.all([
+    within(timeout, () => askProvider(client.options.provider)).catch(() => 'down' as const),
+    lookAtStore(client, timeout),
+  ])
+  const down = stored.store === 'down' || stored.keys === 'missing'
+  const status = down ? 'down' : provider === 'down' ? 'degraded' : 'ok'
+  return { status, provider, ...stored }
+}
+
+async function lookAtStore(client: Client, timeout: number): Promise<Pick<ClientHealth, 'store' | 'keys'>> {
+  const { manager, options } = client
+  const { store, keys } = options
+  if (!store) return { store: 'none', keys: 'ok' }
+  try {
+    // Reading the list of keys is as good a sign of life as any other read.
+    await within(timeout, async () =>
+      manager.registry ? manager.registry.check(keys) : void (await reach(() => store.get('health'))),
+    )
+    return { store: 'ok', keys: manager.registry ? 'ok' : 'unchecked' }
+  } catch (error) {
+    if (error instanceof KeyInUseError) return { store: 'ok', keys: 'missing' }
+    return { store: 'down', keys: 'unchecked' }
+  }
+}
+
+/** What takes longer goes on unseen, and is bounded by its own deadline. */
+async function within<T>(timeout: number, run: () => Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('no answer in time')), timeout)
+  })
+  try {
+    return await Promise.race([run(), tooLate])
+  } finally {
+    clearTimeout(timer)
+  }
+}
