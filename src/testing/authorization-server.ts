@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { answerApiRequest } from './authorization-server/api.js'
@@ -83,6 +83,8 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
   const apiRequests: ApiRequest[] = []
   const revocations: string[] = []
   const closing = new AbortController()
+  // One for each request that is held up.
+  setMaxListeners(0, closing.signal)
   const cutAfterwards = new WeakSet<ServerResponse>()
 
   const http = createServer()
