@@ -98,18 +98,28 @@ export class AppProcess {
 }
 
 export class Deployment {
+  readonly url: string
+  /** Where there is no TLS. */
+  readonly plainUrl: string
+  readonly server: AuthorizationServer
+  readonly apps: readonly AppProcess[]
   readonly #folder: string
   readonly #ca: string
-  readonly #undo: (() => unknown)[]
+  readonly #undo: readonly (() => unknown)[]
 
-  private constructor(
-    readonly url: string,
-    /** Where there is no TLS. */
-    readonly plainUrl: string,
-    readonly server: AuthorizationServer,
-    readonly apps: readonly AppProcess[],
-    parts: { folder: string; ca: string; undo: (() => unknown)[] },
-  ) {
+  private constructor(parts: {
+    url: string
+    plainUrl: string
+    server: AuthorizationServer
+    apps: readonly AppProcess[]
+    folder: string
+    ca: string
+    undo: readonly (() => unknown)[]
+  }) {
+    this.url = parts.url
+    this.plainUrl = parts.plainUrl
+    this.server = parts.server
+    this.apps = parts.apps
     this.#folder = parts.folder
     this.#ca = parts.ca
     this.#undo = parts.undo
@@ -210,7 +220,7 @@ export class Deployment {
       proxy.kill('SIGQUIT')
       return proxyEnd
     })
-    const deployment = new Deployment(url, `http://localhost:${httpPort}`, server, apps, { folder, ca, undo })
+    const deployment = new Deployment({ url, plainUrl: `http://localhost:${httpPort}`, server, apps, folder, ca, undo })
     while (
       (
         await deployment
@@ -253,7 +263,7 @@ export class Deployment {
   }
 
   async close(): Promise<void> {
-    for (const step of this.#undo.reverse()) await step()
+    for (const step of [...this.#undo].reverse()) await step()
   }
 }
 

@@ -24,12 +24,12 @@ test('what is on the page works', { timeout: 60_000 }, async () => {
   for (const { name, text } of files)
     await writeFile(join(folder, `${name}.js`), (await transform(`${name}.ts`, text)).code)
   const tests = files.filter(({ name }) => name.endsWith('.test')).map(({ name }) => `${name}.js`)
-  expect(tests).toHaveLength(2)
+  expect(tests).toHaveLength(3)
   const { NODE_OPTIONS: _, NODE_TEST_CONTEXT: __, ...env } = process.env
   const { stdout } = await promisify(execFile)(process.execPath, ['--test', '--test-reporter=tap', ...tests], {
     cwd: folder,
     env,
   }).catch((error: { stdout: string }) => error)
-  expect(stdout).toContain('# pass 3')
+  expect(stdout).toContain('# pass 4')
   expect(stdout).toContain('# fail 0')
 })
