@@ -68,7 +68,7 @@ const RULES: Record<string, readonly string[]> = {
 
 /** The only ones that know Fastify. */
 const FASTIFY =
-  /^(plugin|handlers|options|client|clients|lookup|request|request-credentials|index|testing\/sign-in)\.ts$|^(guards|routes|session)\//
+  /^(plugin|handlers|options|client|clients|lookup|request|request-credentials|index|testing\/sign-in|testing\/dispatch)\.ts$|^(guards|routes|session)\//
 
 function importsOf(file: string): string[] {
   const text = readFileSync(join(src, file), 'utf8')
