@@ -12,13 +12,15 @@ import { compose, Deployment, deploy, nginx, template } from './deployment.js'
 
 const postgres = await describeWith('TEST_POSTGRES_URL', 'postgres://postgres@127.0.0.1:5432/test')
 const redis = await describeWith('TEST_REDIS_URL', 'redis://127.0.0.1:6379')
+/** The machine may be busy. */
+const PATIENT = { timeout: 15_000, interval: 20 }
 const possible = nginx !== undefined && hasOpenssl && postgres.describe === describe && redis.describe === describe
 
-describe.skipIf(!possible)('three processes behind nginx', () => {
+describe.skipIf(!possible)('three processes behind nginx', { timeout: 60_000 }, () => {
   let deployment: Deployment
   beforeAll(async () => {
     deployment = await Deployment.start({ postgres: postgres.url, redis: redis.url })
-  }, 60_000)
+  }, 120_000)
   afterAll(() => deployment?.close())
 
   /** What nginx has to say about what `work` did, which were so many requests. */
@@ -26,7 +28,7 @@ describe.skipIf(!possible)('three processes behind nginx', () => {
     const from = (await deployment.log()).length
     await work()
     // It is written once the answer has gone.
-    await expect.poll(() => deployment.log(from), { interval: 10, timeout: 5_000 }).toHaveLength(requests)
+    await expect.poll(() => deployment.log(from), PATIENT).toHaveLength(requests)
     return deployment.log(from)
   }
 
@@ -39,7 +41,7 @@ describe.skipIf(!possible)('three processes behind nginx', () => {
       const answers = await logOf(3, () => many(3, () => browser.goto(`${deployment.url}/files`)))
       return answers.flatMap((answer) => answer.upstreams)
     }
-    await expect.poll(upstreams, { timeout: 15_000, interval: 200 }).toContain(address)
+    await expect.poll(upstreams, { timeout: 30_000, interval: 200 }).toContain(address)
   }
 
   async function somebody(user: string) {
@@ -120,7 +122,7 @@ describe.skipIf(!possible)('three processes behind nginx', () => {
     const asked = deployment.server.apiRequests.length
     const answers = await logOf(12, async () => {
       const pages = many(12, () => browser.goto(`${deployment.url}/files`))
-      await expect.poll(() => deployment.server.apiRequests.length - asked).toBeGreaterThanOrEqual(12)
+      await expect.poll(() => deployment.server.apiRequests.length - asked, PATIENT).toBeGreaterThanOrEqual(12)
       await deployment.apps[1]!.stop('SIGKILL')
       expect((await pages).map(({ status }) => status)).toEqual(Array(12).fill(200))
     })
@@ -129,7 +131,7 @@ describe.skipIf(!possible)('three processes behind nginx', () => {
     await deployment.apps[1]!.start()
   })
 
-  test('SIGTERM, one after the other as with a new version: no request is lost', { timeout: 60_000 }, async () => {
+  test('SIGTERM, one after the other as with a new version: no request is lost', { timeout: 120_000 }, async () => {
     const browser = await somebody('grace')
     for (const app of deployment.apps) {
       await askedAgain(app.address, browser)
@@ -139,7 +141,7 @@ describe.skipIf(!possible)('three processes behind nginx', () => {
       const before = deployment.refreshes()
       const from = (await deployment.log()).length
       const pages = many(12, () => browser.goto(`${deployment.url}/files`))
-      await expect.poll(() => deployment.refreshes() - before).toBe(1)
+      await expect.poll(() => deployment.refreshes() - before, PATIENT).toBe(1)
       const end = app.stop('SIGTERM')
       // People go on clicking meanwhile.
       const more = many(12, () => browser.goto(`${deployment.url}/files`))
@@ -147,7 +149,7 @@ describe.skipIf(!possible)('three processes behind nginx', () => {
       expect((await more).map(({ status }) => status)).toEqual(Array(12).fill(200))
       expect(await end).toMatchObject({ code: 0, signal: null })
       expect(deployment.refreshes() - before).toBe(1)
-      await expect.poll(async () => (await deployment.log(from)).length).toBe(24)
+      await expect.poll(async () => (await deployment.log(from)).length, PATIENT).toBe(24)
       expect((await deployment.log(from)).map(({ upstreams }) => upstreams.at(-1))).toContain(app.address)
       deployment.server.faults = {}
       await app.start()
