@@ -1,16 +1,18 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { rewriteAnswers } from './authorization-server/answers.js'
 import { answerApiRequest } from './authorization-server/api.js'
 import { readBody, withBody } from './authorization-server/body.js'
-import type { EndpointFault, Faults } from './authorization-server/fault-types.js'
+import type { Faults } from './authorization-server/fault-types.js'
 import {
-  applyEndpointFault,
-  applyTokenFault,
+  applyFault,
+  approvedWith,
   breakConnection,
   type Exchange,
-  tokenAnswers,
+  type Fault,
+  takeFault,
 } from './authorization-server/faults.js'
 import { issueTokens } from './authorization-server/issue-tokens.js'
 import { loadOidcProvider } from './authorization-server/load.js'
@@ -23,10 +25,20 @@ import type {
 } from './authorization-server/options.js'
 import { ProofCheck } from './authorization-server/proofs.js'
 import { createProvider } from './authorization-server/provider.js'
+import { Signer } from './authorization-server/signer.js'
 import { ServerStorage } from './authorization-server/storage.js'
+import { ServerTime } from './authorization-server/time.js'
 import { userOfName } from './authorization-server/users.js'
 
-export type { EndpointFault, Faults, TokenFault, TokenTweak } from './authorization-server/fault-types.js'
+export type {
+  AuthorizationFault,
+  EndpointFault,
+  Faults,
+  IdTokenFault,
+  Next,
+  TokenFault,
+  TokenTweak,
+} from './authorization-server/fault-types.js'
 export type {
   ApiRequest,
   AuthorizationServer,
@@ -41,8 +53,10 @@ export type {
   TokenRequest,
 } from './authorization-server/options.js'
 
-/** The listed endpoints that only break; the token endpoint has faults of its own. */
-const ENDPOINT_FAULTS: Readonly<Record<string, Exclude<keyof Faults, 'token' | 'tokenOnce'>>> = {
+/** The endpoints that `oidc-provider` answers. */
+const ENDPOINTS: Readonly<Record<string, Exclude<keyof Faults, 'tokenOnce'>>> = {
+  '/auth': 'authorization',
+  '/token': 'token',
   '/.well-known/openid-configuration': 'discovery',
   '/.well-known/oauth-authorization-server': 'discovery',
   '/jwks': 'jwks',
@@ -77,13 +91,16 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
   if (client === undefined) throw new TypeError('clients must not be empty')
   const oidc = await loadOidcProvider()
 
-  const storage = new ServerStorage()
+  const time = new ServerTime(options.clock, () => server.clockSkew)
+  const storage = new ServerStorage(time)
   const tokenRequests: TokenRequest[] = []
   const authorizationRequests: Record<string, string>[] = []
   const apiRequests: ApiRequest[] = []
   const revocations: string[] = []
   const closing = new AbortController()
-  const cutAfterwards = new WeakSet<ServerResponse>()
+  // One for each request that is held up.
+  setMaxListeners(0, closing.signal)
+  const faultOf = new WeakMap<ServerResponse, Fault>()
 
   const http = createServer()
   http.listen(options.port ?? 0, '127.0.0.1')
@@ -98,7 +115,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     await closed
   }
 
-  const proofs = new ProofCheck(issuer, options.dpop === 'nonce')
+  const proofs = new ProofCheck(issuer, options.dpop === 'nonce', () => time.now())
   const server: AuthorizationServer = {
     issuer,
     clientId: client.clientId,
@@ -110,6 +127,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     autoApprove: options.autoApprove,
     faults: { ...options.faults },
     tweak: { ...options.tweak },
+    clockSkew: 0,
     expireAccessTokens: async () => storage.forgetAccessTokens(),
     revokeGrants: async (user) => storage.removeGrants(user === undefined ? undefined : userOfName(user).sub),
     renewDPoPNonce: () => proofs.renewNonce(),
@@ -119,23 +137,27 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
   }
 
   const start = async () => {
+    const signer = await Signer.create(time)
     const provider = await createProvider({
       oidc,
       issuer,
       clients,
       storage,
       options,
-      autoApprove: () => server.autoApprove,
+      signer,
+      autoApprove: ({ res }) =>
+        server.autoApprove && approvedWith(server.autoApprove, faultOf.get(res), Object.keys(options.scopes ?? {})),
     })
     const { googleHabits = true, rotateRefreshTokens = false } = options
-    provider.use(async (ctx, next) => {
-      await next()
-      if (!cutAfterwards.has(ctx.res)) return
-      ctx.respond = false
-      breakConnection(ctx)
+    const rewrite = rewriteAnswers({
+      tokenPath: TOKEN_PATH,
+      tweak: () => server.tweak,
+      faultOf: (res) => faultOf.get(res),
+      signer,
+      time,
+      repeatRefreshToken: !googleHabits || rotateRefreshTokens,
     })
-    const repeatRefreshToken = !googleHabits || rotateRefreshTokens
-    provider.use(tokenAnswers({ path: TOKEN_PATH, tweak: () => server.tweak, repeatRefreshToken }))
+    provider.use(rewrite)
     return provider
   }
   const started = start()
@@ -153,32 +175,34 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
       ...(headers.authorization === undefined ? {} : { authorization: headers.authorization }),
       ...(headers.dpop === undefined ? {} : { dpop: String(headers.dpop) }),
     }
-    const endpoint = ENDPOINT_FAULTS[path]
-    const fault: EndpointFault | undefined = endpoint && server.faults[endpoint]
-
     const route = Object.hasOwn(options.api ?? {}, path) ? options.api?.[path] : undefined
+    const endpoint = route !== undefined ? 'api' : ENDPOINTS[path]
+    let request = req
     if (route !== undefined) {
       remember(apiRequests, { method, path, ...sent })
-      if (await applyEndpointFault(exchange, server.faults.api))
-        await answerApiRequest(req, res, route, provider, proofs)
-    } else if (method === 'POST' && path === TOKEN_PATH) {
+    } else if (method === 'POST' && (endpoint === 'token' || endpoint === 'revocation')) {
       const body = await readBody(req)
       const params = Object.fromEntries(new URLSearchParams(body))
-      remember(tokenRequests, { grantType: params.grant_type ?? '', params, ...sent, at: Date.now() })
-      const tokenFault = server.faults.tokenOnce ?? server.faults.token
-      server.faults.tokenOnce = undefined
-      if (tokenFault === 'lost_answer') cutAfterwards.add(res)
-      if (await applyTokenFault(exchange, tokenFault)) await answer(withBody(req, body), res)
-    } else if (method === 'POST' && endpoint === 'revocation') {
-      const body = await readBody(req)
-      remember(revocations, new URLSearchParams(body).get('token') ?? '')
-      if (await applyEndpointFault(exchange, fault)) await answer(withBody(req, body), res)
-    } else {
-      if (method === 'GET' && path === '/auth') {
-        remember(authorizationRequests, Object.fromEntries(new URLSearchParams(rest.join('?'))))
-      }
-      if (await applyEndpointFault(exchange, fault)) await answer(req, res)
+      if (endpoint === 'revocation') remember(revocations, params.token ?? '')
+      else remember(tokenRequests, { grantType: params.grant_type ?? '', params, ...sent, at: time.now() })
+      request = withBody(req, body)
+    } else if (method === 'GET' && endpoint === 'authorization') {
+      remember(authorizationRequests, Object.fromEntries(new URLSearchParams(rest.join('?'))))
     }
+
+    const fault = faultAt(endpoint, method)
+    if (fault !== undefined) faultOf.set(res, fault)
+    if (!(await applyFault(exchange, fault))) return
+    if (route !== undefined) await answerApiRequest(req, res, route, provider, proofs)
+    else await answer(request, res)
+  }
+
+  const faultAt = (endpoint: Exclude<keyof Faults, 'tokenOnce'> | undefined, method: string): Fault | undefined => {
+    if (endpoint === undefined || (endpoint === 'token' && method !== 'POST')) return undefined
+    const once = endpoint === 'token' ? server.faults.tokenOnce : undefined
+    if (once === undefined) return takeFault(server.faults, endpoint)
+    server.faults.tokenOnce = undefined
+    return once
   }
 
   http.on('request', (req, res) => {

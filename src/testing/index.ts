@@ -5,12 +5,15 @@
  */
 export {
   type ApiRequest,
+  type AuthorizationFault,
   type AuthorizationServer,
   type AuthorizationServerOptions,
   type AutoApprove,
   type EndpointFault,
   type Faults,
+  type IdTokenFault,
   type IssuedTokens,
+  type Next,
   startAuthorizationServer,
   type TestApiRoute,
   type TestClient,
@@ -26,4 +29,5 @@ export {
   type CredentialStoreSubject,
   credentialStoreContract,
 } from './credential-store-contract.js'
+export { type FakeClock, fakeClock } from './fake-clock.js'
 export { type SignedIn, type SignInOptions, signIn } from './sign-in.js'

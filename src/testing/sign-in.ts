@@ -5,6 +5,7 @@ import { clientsOf } from '../clients.js'
 import type { Account } from '../credentials/record.js'
 import { NotRegisteredError, OptionError } from '../errors.js'
 import { parseScopes, type ScopeInput } from '../provider/scopes.js'
+import { dispatch } from './dispatch.js'
 
 /** Who signs in, and what they granted. For {@link signIn}. */
 export interface SignInOptions {
@@ -116,11 +117,11 @@ export async function signIn(app: FastifyInstance, options: SignInOptions = {}):
   })
   try {
     const url = client.options.authorizePath
-    const response = await app.inject({ method: 'GET', url, headers: { ...headers, ...expected.headers } })
+    const response = await dispatch(app, url, { ...headers, ...expected.headers })
     if (response.statusCode !== 204 || stored === undefined) {
       throw new OptionError('signIn(app)', `got an answer of the app: ${response.statusCode} ${response.body}`)
     }
-    const cookies = cookiesAfter(headers.cookie, response.cookies)
+    const cookies = cookiesAfter(headers.cookie, response.setCookies)
     const cookie = Object.entries(cookies).map(([it, value]) => `${it}=${encodeURIComponent(value)}`)
     return { headers: { ...headers, cookie: cookie.join('; ') }, cookies, user: stored, accessToken }
   } finally {
@@ -130,20 +131,23 @@ export async function signIn(app: FastifyInstance, options: SignInOptions = {}):
 
 const random = (what: string) => `test-${what}-${randomBytes(12).toString('base64url')}`
 
-type SetCookie = Awaited<ReturnType<FastifyInstance['inject']>>['cookies'][number]
-
 /** What a browser with these cookies has after a response. */
-function cookiesAfter(header: string | undefined, set: readonly SetCookie[]): Record<string, string> {
-  const cookies = new Map(
-    (header ?? '').split(/; */).flatMap((pair) => {
-      const [name = '', ...value] = pair.split('=')
-      return name === '' ? [] : [[name, decodeURIComponent(value.join('='))] as const]
-    }),
-  )
-  for (const { name, value, maxAge, expires } of set) {
-    const over = maxAge === undefined ? expires !== undefined && expires.getTime() <= Date.now() : maxAge <= 0
+function cookiesAfter(header: string | undefined, setCookies: readonly string[]): Record<string, string> {
+  const cookies = new Map((header ?? '').split(/; */).filter(Boolean).map(pairOf))
+  for (const line of setCookies) {
+    const [pair = '', ...attributes] = line.split(/; */)
+    const [name, value] = pairOf(pair)
+    const { 'max-age': maxAge, expires } = Object.fromEntries(
+      attributes.map(pairOf).map(([attribute, to]) => [attribute.toLowerCase(), to]),
+    )
+    const over = maxAge === undefined ? Date.parse(expires ?? '') <= Date.now() : Number(maxAge) <= 0
     if (over) cookies.delete(name)
     else cookies.set(name, value)
   }
   return Object.fromEntries(cookies)
+}
+
+function pairOf(text: string): [name: string, value: string] {
+  const [name = '', ...value] = text.split('=')
+  return [name, decodeURIComponent(value.join('='))]
 }

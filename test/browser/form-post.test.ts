@@ -1,18 +1,15 @@
 /** F2 in a real browser: which cookies it sends with a form of another site, and with the navigation after it. */
-import { existsSync } from 'node:fs'
 import Fastify from 'fastify'
 import { exportJWK, generateKeyPair } from 'jose'
-import { chromium } from 'playwright-core'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import oauth2Client, { type ResponseMode, requireOAuth } from '../../src/index.js'
 import { memoryStore } from '../../src/storage/memory.js'
+import { describeInChromium, openPage } from '../helpers/chromium.js'
 import { startFapiServer } from '../helpers/fapi-server.js'
 import { listen } from '../helpers/listen.js'
 import { describeEachSession } from '../helpers/session-plugins.js'
 
-const executablePath = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium'
-// On a bare machine it is left out; the example app's tests say so, and fail on CI.
-describe.skipIf(!existsSync(executablePath))('an answer in a form, and Chromium', { timeout: 60_000, retry: 1 }, () => {
+describeInChromium('an answer in a form, and Chromium', () => {
   describeEachSession((variant) => {
     test.each<ResponseMode>(['form_post.jwt'])(
       '%s: signs in to the session that was there before',
@@ -42,9 +39,7 @@ describe.skipIf(!existsSync(executablePath))('an answer in a form, and Chromium'
         const url = (await listen(app)).replace('localhost', '127.0.0.1')
         await server.open(`${url}/oauth2callback`)
 
-        const chrome = await chromium.launch({ executablePath, args: ['--headless', '--no-sandbox', '--disable-gpu'] })
-        onTestFinished(() => chrome.close())
-        const page = await chrome.newPage()
+        const page = await openPage()
         const seen: string[] = []
         page.on('request', (request) => void seen.push(`${request.method()} ${request.url()}`))
         await page.goto(`${url}/cart`)

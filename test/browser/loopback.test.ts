@@ -1,22 +1,17 @@
 /** The loopback flow with a real browser, which asks for icons, opens connections ahead of time and keeps them. */
-import { existsSync } from 'node:fs'
-import { chromium } from 'playwright-core'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { runLocalServerFlow } from '../../src/installed/index.js'
 import { startAuthorizationServer } from '../../src/testing/index.js'
+import { describeInChromium, openPage } from '../helpers/chromium.js'
 
-const executablePath = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium'
-// On a bare machine it is left out; the example app's tests say so, and fail on CI.
-describe.skipIf(!existsSync(executablePath))('a program and Chromium', { timeout: 60_000, retry: 1 }, () => {
+describeInChromium('a program and Chromium', () => {
   test.each([
     ['Allow', 'Signed in', 'You are signed in.'],
     ['Refuse everything', 'Access was not granted', 'Nothing was changed.'],
   ])('%s: the page says so, and the program goes on at once', async (button, heading, sentence) => {
     const server = await startAuthorizationServer({ clients: [{ clientId: 'desktop' }], scopes: { 'files.read': {} } })
     onTestFinished(() => server.close())
-    const chrome = await chromium.launch({ executablePath, args: ['--headless', '--no-sandbox', '--disable-gpu'] })
-    onTestFinished(() => chrome.close())
-    const page = await chrome.newPage()
+    const page = await openPage()
     const complaints: string[] = []
     page.on('console', (message) => {
       if (/content security policy|refused to/i.test(message.text())) complaints.push(message.text())

@@ -1,20 +1,17 @@
 /** N3 in a real browser: what it says about who began a flow, and whether the page works with the policy that it has. */
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
-import { chromium } from 'playwright-core'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import oauth2Client, { requireOAuth } from '../../src/index.js'
 import { memoryStore } from '../../src/storage/memory.js'
 import { startAuthorizationServer } from '../../src/testing/index.js'
+import { describeInChromium, openPage } from '../helpers/chromium.js'
 import { listen } from '../helpers/listen.js'
 import { describeEachSession } from '../helpers/session-plugins.js'
 
-const executablePath = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium'
-// On a bare machine it is left out; the example app's tests say so, and fail on CI.
-describe.skipIf(!existsSync(executablePath))('a lured person in Chromium', { timeout: 60_000, retry: 1 }, () => {
+describeInChromium('a lured person in Chromium', () => {
   describeEachSession((variant) => {
     test('is asked, says yes, and goes on, also to another host', async () => {
       const server = await startAuthorizationServer({ autoApprove: { user: 'mallory' } })
@@ -42,9 +39,7 @@ describe.skipIf(!existsSync(executablePath))('a lured person in Chromium', { tim
       app.get('/on', { onRequest: requireOAuth() }, (_request, reply) => reply.redirect(evilUrl))
       const url = await listen(app)
 
-      const chrome = await chromium.launch({ executablePath, args: ['--headless', '--no-sandbox', '--disable-gpu'] })
-      onTestFinished(() => chrome.close())
-      const page = await chrome.newPage()
+      const page = await openPage()
       const complaints: string[] = []
       page.on('console', (message) => void complaints.push(message.text()))
       await page.goto(`${evilUrl}/${encodeURIComponent(`${url}/on`)}`)

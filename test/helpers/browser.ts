@@ -1,4 +1,5 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest } from 'node:https'
 import { type Cookie, CookieJar, isLoopback, type RejectedCookie } from './cookie-jar.js'
 import { type Form, formEntries, type Overrides, parseForms } from './html-forms.js'
 
@@ -44,6 +45,8 @@ export interface BrowserOptions {
   clock?: () => number
   /** ms for one response. */
   timeout?: number
+  /** The authority whose certificates are trusted. Without it there is no HTTPS. */
+  ca?: string
   /** A proxy between browser and server: where a request really goes, and what the proxy adds to it. */
   via?: (url: URL) => { url: URL | string; headers?: Record<string, string> } | undefined
 }
@@ -291,6 +294,7 @@ export class Browser {
         outgoing.body,
         this.#options.timeout ?? 10_000,
         outgoing.signal,
+        this.#options.ca,
       )
       const headers = rawHeaders(response)
       this.log.push({ method, url: url.href, requestHeaders, status: response.statusCode ?? 0, headers, body })
@@ -346,12 +350,17 @@ function transfer(
   body: string | undefined,
   timeout: number,
   signal: AbortSignal | undefined,
+  ca: string | undefined,
 ): Promise<{ response: IncomingMessage; body: string }> {
   // A test that wanders off to a real provider would be slow, flaky and rude.
-  if (url.protocol !== 'http:' || !isLoopback(url.hostname)) throw new Error('only http to this machine is possible')
+  const secure = url.protocol === 'https:' && ca !== undefined
+  if ((url.protocol !== 'http:' && !secure) || !isLoopback(url.hostname)) {
+    throw new Error('only http to this machine is possible, and https with a ca')
+  }
   return new Promise((resolve, reject) => {
     // A connection for each request: none is left over that keeps a server from closing.
-    const request = httpRequest(url, { method, headers, agent: false, ...(signal && { signal }) })
+    const options = { method, headers, agent: false as const, ...(signal && { signal }) }
+    const request = secure ? httpsRequest(url, { ...options, ca }) : httpRequest(url, options)
     const timer = setTimeout(() => request.destroy(new Error(`no answer within ${timeout} ms`)), timeout)
     request.on('close', () => clearTimeout(timer))
     request.on('error', reject)

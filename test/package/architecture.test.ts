@@ -82,7 +82,7 @@ const RULES: Record<string, readonly string[]> = {
 
 /** The only ones that know Fastify. */
 const FASTIFY =
-  /^(plugin|handlers|options|client|clients|lookup|request|request-credentials|index|health\/plugin|testing\/sign-in)\.ts$|^(guards|routes|session)\//
+  /^(plugin|handlers|options|client|clients|lookup|request|request-credentials|index|health\/plugin|testing\/sign-in|testing\/dispatch)\.ts$|^(guards|routes|session)\//
 
 /** Without comments, whose examples are other programs. */
 const codeOf = (file: string) => readFileSync(join(src, file), 'utf8').replace(/^ *\/\*\*.*?\*\//gms, '')

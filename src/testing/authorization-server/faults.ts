@@ -1,11 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { KoaContextWithOIDC } from 'oidc-provider'
-import type { EndpointFault, TokenFault, TokenTweak } from './fault-types.js'
+import type { AuthorizationFault, EndpointFault, Faults, TokenFault } from './fault-types.js'
+import type { AutoApprove } from './options.js'
 
-/** Carries out faults. The `apply` functions say whether the request still wants its right answer. */
+/** Carries out faults that are no matter of what is answered; `answers` has those that are. */
+
+export type Fault = EndpointFault | TokenFault | AuthorizationFault
 
 const SLOW_MS = 2000
+
+const PAGES: Readonly<Record<string, number>> = { html: 200, '429': 429, '500': 500, '502': 502, '503': 503 }
 
 export interface Exchange {
   readonly req: IncomingMessage
@@ -14,18 +18,18 @@ export interface Exchange {
   readonly closing: AbortSignal
 }
 
-export async function applyEndpointFault(exchange: Exchange, fault: EndpointFault | undefined): Promise<boolean> {
-  if (fault === undefined) return true
-  if (fault === 'slow') return wait(exchange, SLOW_MS)
-  if (typeof fault === 'object') return wait(exchange, fault.delay)
-  if (fault === 'down') breakConnection(exchange)
-  else if (fault === '500') sendPage(exchange, 500)
-  else if (fault === 'html') sendPage(exchange, 200)
-  return false
+/** The fault of this request, which uses up its place in a list. */
+export function takeFault(faults: Faults, endpoint: Exclude<keyof Faults, 'tokenOnce'>): Fault | undefined {
+  const fault = faults[endpoint] as Fault | readonly Fault[] | undefined
+  if (!Array.isArray(fault)) return fault as Fault | undefined
+  const [next, ...rest] = fault
+  faults[endpoint] = rest.length > 0 ? rest : undefined
+  return next
 }
 
-/** `lost_answer` counts as wanting an answer: it is for the caller to break the connection after it. */
-export async function applyTokenFault(exchange: Exchange, fault: TokenFault | undefined): Promise<boolean> {
+/** @returns whether the request still wants its right answer */
+export async function applyFault(exchange: Exchange, fault: Fault | undefined): Promise<boolean> {
+  const { req, res } = exchange
   if (typeof fault === 'object' && 'delay' in fault) return wait(exchange, fault.delay)
   if (typeof fault === 'object') {
     const { error, description, status = 400 } = fault
@@ -33,35 +37,51 @@ export async function applyTokenFault(exchange: Exchange, fault: TokenFault | un
     return false
   }
   switch (fault) {
-    case undefined:
-    case 'lost_answer':
-      return true
+    case 'slow':
+      return wait(exchange, SLOW_MS)
     case 'hang':
       return false
+    case 'down':
     case 'reset':
       breakConnection(exchange)
       return false
-    case '500':
-      sendPage(exchange, 500)
-      return false
-    case '503':
-      exchange.res.setHeader('Retry-After', '1')
-      sendPage(exchange, 503)
-      return false
+    case 'lost_answer':
+      res.end = () => {
+        breakConnection(exchange)
+        return res
+      }
+      return true
     case 'html':
-      sendPage(exchange, 200)
+    case '429':
+    case '500':
+    case '502':
+    case '503':
+      if (fault === '429' || fault === '503') res.setHeader('Retry-After', '1')
+      res
+        .writeHead(PAGES[fault] as number, { 'Content-Type': 'text/html; charset=utf-8' })
+        .end('<!doctype html><title>Not the answer</title>')
       return false
     case 'garbage':
-      exchange.res.writeHead(200, { 'Content-Type': 'application/json' }).end('{"access_token":"abc","token_ty')
+      res.writeHead(200, { 'Content-Type': 'application/json' }).end('{"access_token":"abc","token_ty')
       return false
     case 'invalid_client':
-      if (exchange.req.headers.authorization !== undefined) exchange.res.setHeader('WWW-Authenticate', 'Basic')
+      if (req.headers.authorization !== undefined) res.setHeader('WWW-Authenticate', 'Basic')
       sendJson(exchange, 401, { error: fault })
       return false
     case 'invalid_grant':
       sendJson(exchange, 400, { error: fault })
       return false
+    default:
+      return true
   }
+}
+
+/** What becomes of the one who approves. */
+export function approvedWith(how: AutoApprove, fault: Fault | undefined, scopes: readonly string[]): AutoApprove {
+  if (fault === 'partial_consent') return { ...how, decline: scopes }
+  if (fault === 'access_denied') return { ...how, refuse: true }
+  if (fault === 'other_account') return { ...how, user: 'somebody-else' }
+  return how
 }
 
 export function breakConnection({ req }: Pick<Exchange, 'req'>): void {
@@ -73,36 +93,6 @@ async function wait({ res, closing }: Exchange, ms: number): Promise<boolean> {
   return !closing.aborted && !res.destroyed
 }
 
-function sendPage({ res }: Exchange, status: number): void {
-  res
-    .writeHead(status, { 'Content-Type': 'text/html; charset=utf-8' })
-    .end('<!doctype html><title>Not the answer</title>')
-}
-
 function sendJson({ res }: Exchange, status: number, body: object): void {
   res.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }).end(JSON.stringify(body))
-}
-
-export interface TokenAnswerParts {
-  readonly path: string
-  readonly tweak: () => TokenTweak
-  /** Google answers a refresh without repeating the refresh token. */
-  readonly repeatRefreshToken: boolean
-}
-
-/** Rewrites successful token responses on their way out. */
-export function tokenAnswers({ path, tweak, repeatRefreshToken }: TokenAnswerParts) {
-  return async (ctx: KoaContextWithOIDC, next: () => Promise<unknown>): Promise<void> => {
-    await next()
-    if (ctx.path !== path || ctx.method !== 'POST' || ctx.status !== 200) return
-    const { omitRefreshToken, omitIdToken, omitScope, expiresIn, set } = tweak()
-    const body: Record<string, unknown> = { ...(ctx.body as Record<string, unknown>) }
-    const refreshing = ctx.oidc.params?.grant_type === 'refresh_token'
-    if (omitRefreshToken || (refreshing && !repeatRefreshToken)) delete body.refresh_token
-    if (omitIdToken) delete body.id_token
-    if (omitScope) delete body.scope
-    if (expiresIn === null) delete body.expires_in
-    else if (expiresIn !== undefined) body.expires_in = expiresIn
-    ctx.body = { ...body, ...set }
-  }
 }

@@ -161,6 +161,8 @@ export interface AuthorizationServerOptions {
   readonly api?: Readonly<Record<string, TestApiRoute>>
   /** Sign in and consent without pages, for tests without a browser. Default: pages are shown. */
   readonly autoApprove?: AutoApprove
+  /** The time, in milliseconds since the epoch: that of a `fakeClock`, say. Default `Date.now`. */
+  readonly clock?: () => number
   /** What to do wrong from the start. Default: nothing. */
   readonly faults?: Faults
   /** What to change in token responses from the start. Default: nothing. */
@@ -227,6 +229,8 @@ export interface AuthorizationServer {
   faults: Faults
   /** Can be changed at any time, as a whole or one by one. */
   tweak: TokenTweak
+  /** Milliseconds by which the server's clock is ahead; below zero it is behind. Can be changed at any time. Default `0`. */
+  clockSkew: number
   /** Every access token issued so far is refused from now on. Refresh tokens stay good. */
   expireAccessTokens(): Promise<void>
   /**

@@ -11,12 +11,14 @@ const MAX_REMEMBERED = 10_000
 export class ProofCheck {
   readonly #issuer: string
   readonly #requireNonce: boolean
+  readonly #now: () => number
   readonly #seen = new Set<string>()
   #nonce = newNonce()
 
-  constructor(issuer: string, requireNonce: boolean) {
+  constructor(issuer: string, requireNonce: boolean, now: () => number) {
     this.#issuer = issuer
     this.#requireNonce = requireNonce
+    this.#now = now
   }
 
   /** What the next proof has to hold, if anything. */
@@ -43,7 +45,7 @@ export class ProofCheck {
         payload.htm === req.method &&
         payload.htu === this.#issuer + path &&
         payload.ath === createHash('sha256').update(token).digest('base64url') &&
-        Math.abs(Number(payload.iat) - Date.now() / 1000) <= CLOCKS_DIFFER &&
+        Math.abs(Number(payload.iat) - this.#now() / 1000) <= CLOCKS_DIFFER &&
         this.#isNew(payload.jti)
       return right ? undefined : 'invalid_dpop_proof'
     } catch {

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { exportJWK, generateKeyPair } from 'jose'
 import type * as OidcProvider from 'oidc-provider'
 import { acrCheck } from './acr.js'
 import { autoApproveRequest } from './auto-approve.js'
@@ -12,6 +11,7 @@ import { interactionPages, interactionPath } from './interactions.js'
 import type { AuthorizationServerOptions, AutoApprove, TestClient } from './options.js'
 import { errorPage, signedOutPage, signOutPage } from './pages.js'
 import { scopeBook } from './scopes.js'
+import type { Signer } from './signer.js'
 import type { ServerStorage } from './storage.js'
 import { userOfSub } from './users.js'
 
@@ -25,15 +25,21 @@ export interface ProviderParts {
   readonly clients: readonly TestClient[]
   readonly storage: ServerStorage
   readonly options: AuthorizationServerOptions
-  readonly autoApprove: () => AutoApprove | undefined
+  readonly signer: Signer
+  readonly autoApprove: (ctx: OidcProvider.KoaContextWithOIDC) => AutoApprove | undefined
 }
 
 export async function createProvider(parts: ProviderParts): Promise<OidcProvider.Provider> {
-  const { oidc, issuer, clients, storage, options, autoApprove } = parts
+  const { oidc, issuer, clients, storage, options, signer, autoApprove } = parts
   const { accessTokenLifetime = 3600, rotateRefreshTokens = false, googleHabits = true, acrValues = [] } = options
   const scopes = scopeBook(options.scopes ?? {})
   const refreshTokens = new RefreshTokenHabits()
-  const { privateKey } = await generateKeyPair('RS256', { extractable: true })
+
+  const logoutBody = async (body: unknown) => {
+    const sent = new URLSearchParams(body instanceof URLSearchParams || typeof body === 'string' ? body : '')
+    const token = sent.get('logout_token')
+    return token !== null && { body: new URLSearchParams({ logout_token: await signer.logoutToken(token) }) }
+  }
 
   const provider: OidcProvider.Provider = new oidc.Provider(issuer, {
     acrValues: [...acrValues],
@@ -42,6 +48,8 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
     claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
     clientBasedCORS: () => false,
     clients: clients.map(clientMetadata),
+    // What clients sign is dated by their clock, which is the test's.
+    ...(options.clock && { clockTolerance: 1_000 * 365 * DAY }),
     conformIdTokenClaims: false,
     cookies: {
       keys: [randomBytes(32).toString('base64url')],
@@ -79,7 +87,8 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
       },
     },
     // Its own guard refuses addresses of this machine, which is where applications under test are.
-    fetch: (url, init) => globalThis.fetch(url, { ...init, dispatcher: undefined } as RequestInit),
+    fetch: async (url, init) =>
+      globalThis.fetch(url, { ...init, ...(await logoutBody(init?.body)), dispatcher: undefined } as RequestInit),
     findAccount(_ctx, sub) {
       const user = userOfSub(sub)
       if (user === undefined) return undefined
@@ -87,9 +96,7 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
       return { accountId: sub, claims: () => ({ sub, email, email_verified: true, name }) }
     },
     interactions: { url: (_ctx, { uid }) => interactionPath(uid), policy: policy(oidc, googleHabits, acrValues) },
-    jwks: {
-      keys: [{ ...(await exportJWK(privateKey)), alg: 'RS256', use: 'sig', kid: randomBytes(8).toString('hex') }],
-    },
+    jwks: { keys: [await signer.privateJwk()] },
     pkce: { required: () => true },
     renderError(ctx, { error, error_description }) {
       ctx.type = 'html'
@@ -122,7 +129,7 @@ export async function createProvider(parts: ProviderParts): Promise<OidcProvider
 
   const desk: ConsentDesk = consentDesk({ provider, storage, scopes, googleHabits })
   const approve = async (ctx: OidcProvider.KoaContextWithOIDC) => {
-    const how = autoApprove()
+    const how = autoApprove(ctx)
     if (how !== undefined) await autoApproveRequest(ctx, how, desk, oidc.errors.AccessDenied, acrValues)
   }
 

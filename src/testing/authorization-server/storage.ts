@@ -1,4 +1,5 @@
 import type { Adapter, AdapterPayload } from 'oidc-provider'
+import { ServerTime } from './time.js'
 
 /**
  * Where one server keeps sessions, grants and tokens: maps in memory that no other server sees. (The library's own
@@ -16,23 +17,29 @@ interface Entry {
 const GRANTED = ['AccessToken', 'RefreshToken', 'AuthorizationCode', 'DeviceCode'] as const
 
 export class ServerStorage {
+  readonly #time: ServerTime
   readonly #models = new Map<string, Map<string, Entry>>()
+
+  constructor(time = new ServerTime()) {
+    this.#time = time
+  }
 
   adapter(model: string): Adapter {
     const entries = this.#entries(model)
+    const time = this.#time
     const find = async (id: string) => {
       const entry = entries.get(id)
       if (entry === undefined) return undefined
-      if (entry.expiresAt > Date.now()) return structuredClone(entry.payload)
+      if (entry.expiresAt > time.now()) return time.heard(structuredClone(entry.payload))
       entries.delete(id)
       return undefined
     }
     return {
       find,
       async upsert(id, payload, expiresIn) {
-        const expiresAt = expiresIn === undefined ? Number.POSITIVE_INFINITY : Date.now() + expiresIn * 1000
+        const expiresAt = expiresIn === undefined ? Number.POSITIVE_INFINITY : time.now() + expiresIn * 1000
         entries.delete(id)
-        entries.set(id, { payload: structuredClone(payload), expiresAt })
+        entries.set(id, { payload: time.told(structuredClone(payload)), expiresAt })
         const oldest = entries.keys().next()
         if (entries.size > MAX_ENTRIES && !oldest.done) entries.delete(oldest.value)
       },
@@ -46,7 +53,7 @@ export class ServerStorage {
       },
       async consume(id) {
         const entry = entries.get(id)
-        if (entry) entry.payload.consumed = Math.floor(Date.now() / 1000)
+        if (entry) entry.payload.consumed = Math.floor(time.now() / 1000)
       },
       async destroy(id) {
         entries.delete(id)
@@ -60,7 +67,7 @@ export class ServerStorage {
   /** The grant of this user to this client, whichever browser it was made in. */
   grantId(clientId: string, accountId: string): string | undefined {
     for (const [id, { payload, expiresAt }] of this.#entries('Grant')) {
-      if (payload.clientId === clientId && payload.accountId === accountId && expiresAt > Date.now()) return id
+      if (payload.clientId === clientId && payload.accountId === accountId && expiresAt > this.#time.now()) return id
     }
     return undefined
   }
