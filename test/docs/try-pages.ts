@@ -29,6 +29,8 @@ export interface Running {
 
 export interface TriedPage {
   readonly text: string
+  /** The text of the pages that it builds on. */
+  readonly others: string
   /** By name: `app.js`. Can be changed before they run. */
   readonly files: Map<string, string>
   /** Where the page's `http://localhost:3000` is now. */
@@ -74,6 +76,7 @@ async function openPage(folder: string, pages: string[], running: Set<Running>):
   const move = (text: string) => text.replace(/\b[34]00[01]\b/g, (port) => String(ports.get(Number(port))))
   return {
     text: texts.at(-1) as string,
+    others: texts.slice(0, -1).join('\n'),
     files,
     url: (port, path = '') => `http://localhost:${ports.get(port)}${path}`,
     async start(file, ...args) {

@@ -1,0 +1,101 @@
+/** What the pages about tasks tell people to write works, beside the provider of docs/getting-started.md. */
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { Browser } from '../helpers/browser.js'
+import { diffsOf, type Pages, signInAt, type TriedPage, tryPages } from './try-pages.js'
+
+let pages: Pages
+beforeAll(async () => {
+  pages = await tryPages()
+}, 60_000)
+afterAll(() => pages.close())
+
+/** The page, with the provider running, and what it has people put into `.env`. */
+async function open(name: string): Promise<TriedPage> {
+  const page = await pages.open(name, 'getting-started.md')
+  for (const [line] of `${page.others}\n${page.text}`.matchAll(/^node -e .*$/gm)) await page.command(line)
+  await listening(page, 'provider.js')
+  return page
+}
+
+async function listening(page: TriedPage, file: string, ...args: string[]) {
+  const process = await page.start(file, ...args)
+  onTestFinished(() => process.stop())
+  await process.says(file === 'provider.js' ? 'The provider is' : 'Server listening')
+  return process
+}
+
+test('add-a-scope.md', { timeout: 60_000 }, async () => {
+  const page = await open('add-a-scope.md')
+  page.files.set(
+    'app.js',
+    diffsOf(page.text).reduce((text, diff) => diff.applyTo(text), page.files.get('app.js') as string),
+  )
+  await listening(page, 'app.js')
+
+  const alice = new Browser()
+  const link = await alice.goto(page.url(3000, '/oauth2authorize?scope=calendar.read&return_url=/overview'))
+  expect(link.body).toContain('Sign in')
+  expect((await alice.goto(page.url(3000, '/oauth2authorize?scope=whatever'))).body).toContain(
+    'FST_OAUTH2_SCOPE_NOT_DECLARED',
+  )
+  let consent = await alice.submit(await alice.goto(page.url(3000, '/files')), 0, {
+    username: 'alice',
+    password: 'password',
+  })
+  expect([consent.body.includes('See your files'), consent.body.includes('See your calendar')]).toEqual([true, false])
+  expect((await signInAt(alice, consent)).json()).toEqual(['Letter from alice'])
+  // Only what is new is asked, and the old page goes on with the new tokens.
+  consent = await alice.goto(page.url(3000, '/calendar'))
+  expect((await signInAt(alice, consent, 'alice', ['calendar.read'])).body).toContain('FST_OAUTH2_SCOPE_DECLINED')
+  const again = await alice.goto(page.url(3000, '/calendar'))
+  expect([again.status, again.chain.length, again.body]).toEqual([403, 1, expect.stringContaining('Ask again')])
+  expect((await alice.goto(page.url(3000, '/files'))).json()).toEqual(['Letter from alice'])
+  expect((await alice.xhr(page.url(3000, '/calendar'))).json()).toMatchObject({ missingScopes: ['calendar.read'] })
+  const day = await alice.goto(page.url(3000, '/day'))
+  const [, why = ''] = /href="([^"]+)"/.exec(day.body) ?? []
+  const back = await signInAt(alice, await alice.goto(page.url(3000, why), { from: day }))
+  expect(back.body).toBe('Your day: <a href="/calendar">the calendar</a>')
+  expect((await alice.goto(page.url(3000, '/calendar'))).json()).toEqual(['Lunch with alice'])
+
+  const bob = new Browser()
+  const overview = await signInAt(bob, await bob.goto(page.url(3000, '/overview')), 'bob')
+  expect(overview.json()).toEqual({ email: 'bob@example.test' })
+  const refused = await bob.submit(await bob.goto(page.url(3000, '/files')), 1)
+  expect(refused.body).toContain('FST_OAUTH2_ACCESS_DENIED')
+  expect((await bob.goto(page.url(3000, '/overview'))).json()).toEqual({ email: 'bob@example.test' })
+})
+
+test('several-providers.md: a page over two', { timeout: 60_000 }, async () => {
+  const page = await open('several-providers.md')
+  await listening(page, 'provider.js', '4001')
+  await listening(page, 'app.js')
+  const alice = new Browser()
+  const second = await signInAt(alice, await alice.goto(page.url(3000, '/both')))
+  expect(new URL(second.url).origin).toBe(page.url(4001))
+  const both = await signInAt(alice, second, 'alice.of.crm')
+  expect([both.url, both.json()]).toEqual([
+    page.url(3000, '/both'),
+    { files: ['Letter from alice'], calendar: ['Lunch with alice.of.crm'] },
+  ])
+})
+
+test('several-providers.md: sign in with either', { timeout: 60_000 }, async () => {
+  const page = await open('several-providers.md')
+  await listening(page, 'provider.js', '4001')
+  await listening(page, 'either.js')
+  const begin = async (browser: Browser, path: string, name: string) => {
+    const home = await browser.goto(page.url(3000))
+    return signInAt(browser, await browser.goto(page.url(3000, `${path}?return_url=/`), { from: home }), name)
+  }
+  const alice = new Browser()
+  expect((await alice.goto(page.url(3000))).body).toContain('Sign in with')
+  expect((await begin(alice, '/oauth2authorize', 'alice')).body).toContain('You are user-1, with 1 of one, 0 of two')
+  expect((await begin(alice, '/oauth2authorize/crm', 'ally')).body).toContain('You are user-1, with 1 of one, 1 of two')
+  const elsewhere = new Browser()
+  expect((await begin(elsewhere, '/oauth2authorize/crm', 'ally')).body).toContain(
+    'You are user-1, with 1 of one, 1 of two',
+  )
+  expect((await begin(new Browser(), '/oauth2authorize/crm', 'bob')).body).toContain(
+    'You are user-2, with 0 of one, 1 of two',
+  )
+})
