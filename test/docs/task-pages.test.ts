@@ -99,3 +99,84 @@ test('several-providers.md: sign in with either', { timeout: 60_000 }, async () 
     'You are user-2, with 0 of one, 1 of two',
   )
 })
+
+test('connect-an-account.md', { timeout: 60_000 }, async () => {
+  const page = await open('connect-an-account.md')
+  await listening(page, 'app.js')
+  const browser = new Browser()
+  // Whoever types the address of a guarded page signs in to the app first.
+  let at = await browser.goto(page.url(3000, '/accounts'))
+  expect(at.url).toBe(page.url(3000, '/login'))
+  at = await browser.submit(at, 0, { user: 'u1' })
+  expect(at.url).toBe(page.url(3000, '/accounts'))
+  const connect = async (name: string) => {
+    const [, link = ''] = /href="([^"]+)">Connect an account/.exec(at.body) ?? []
+    let next = await browser.goto(page.url(3000, link.replaceAll('&amp;', '&')), { from: at })
+    // Who is signed in at the provider already chooses somebody else.
+    if (!next.body.includes('name="password"')) throw new Error(next.body)
+    next = await signInAt(browser, next, name)
+    return next
+  }
+  at = await connect('alice')
+  expect([at.url, at.body]).toEqual([page.url(3000, '/accounts'), expect.stringContaining('alice@example.test')])
+  at = await connect('alice.at.work')
+  expect(at.body).toContain('alice.at.work@example.test')
+  expect((await browser.goto(page.url(3000, '/files'))).json()).toEqual([
+    ['Letter from alice'],
+    ['Letter from alice.at.work'],
+  ])
+  at = await browser.submit(await browser.goto(page.url(3000, '/accounts')), 0)
+  expect([at.body.includes('alice@example.test'), at.body.includes('alice.at.work@example.test')]).toEqual([
+    false,
+    true,
+  ])
+
+  // Another site sends the browser of somebody without an account.
+  const lured = new Browser()
+  await lured.submit(await lured.goto(page.url(3000, '/login')), 0, { user: 'u2' })
+  const asked = await signInAt(
+    lured,
+    await lured.goto(page.url(3000, '/files'), { from: 'https://evil.example/' }),
+    'mallory',
+  )
+  expect(asked.body).toContain('FST_OAUTH2_CONFIRMATION_REQUIRED')
+  expect((await lured.goto(page.url(3000, '/accounts'))).body).not.toContain('mallory')
+  expect((await fetch(page.url(3000, '/files'))).status).toBe(401)
+})
+
+test('connect-an-account.md: the sign-in makes the users', { timeout: 60_000 }, async () => {
+  const page = await open('connect-an-account.md')
+  await listening(page, 'sign-in.js')
+  const browser = new Browser()
+  const home = await signInAt(browser, await browser.goto(page.url(3000)))
+  expect(home.json()).toEqual({ email: 'alice@example.test', since: expect.any(String) })
+})
+
+test('devices.md', { timeout: 60_000 }, async () => {
+  const page = await open('devices.md')
+  const device = await page.start('device.js')
+  onTestFinished(() => device.stop())
+  await device.says(/Open .* and enter .*\n/)
+  const [, address = '', code = ''] = /Open (\S+) and enter (\S+)/.exec(device.output()) ?? []
+  const telephone = new Browser()
+  let at = await telephone.submit(await telephone.goto(address), 0, { user_code: code })
+  while (at.forms.length > 0) {
+    at = at.body.includes('password')
+      ? await telephone.submit(at, 0, { username: 'alice', password: 'password' })
+      : await telephone.submit(at)
+  }
+  await device.says("alice@example.test [ 'Letter from alice' ]")
+  expect(await device.end()).toBe(0)
+  const again = await page.start('device.js')
+  expect(await again.end()).toBe(0)
+  expect(again.output()).toBe("alice@example.test [ 'Letter from alice' ]\n")
+})
+
+test('service-accounts.md', { timeout: 60_000 }, async () => {
+  const page = await open('service-accounts.md')
+  await listening(page, 'reports.js')
+  const service = await page.start('service.js')
+  expect(await service.end()).toBe(0)
+  expect(service.output()).toBe("200 { reports: [ 'January', 'February' ] }\n")
+  expect((await fetch(page.url(3001, '/reports'))).status).toBe(401)
+})
