@@ -180,3 +180,27 @@ test('service-accounts.md', { timeout: 60_000 }, async () => {
   expect(service.output()).toBe("200 { reports: [ 'January', 'February' ] }\n")
   expect((await fetch(page.url(3001, '/reports'))).status).toBe(401)
 })
+
+test('write-a-provider.md', { timeout: 60_000 }, async () => {
+  const page = await open('write-a-provider.md')
+  await listening(page, 'app.js')
+  const browser = new Browser()
+  const home = await signInAt(browser, await browser.goto(page.url(3000)))
+  expect(home.json()).toEqual({ id: 'user-alice', email: 'alice@example.test' })
+  // Nobody is signed in of whom the provider does not say who it is.
+  const nobody = new Browser()
+  const refused = await signInAt(nobody, await nobody.goto(page.url(3000)), 'bob', ['user.read'])
+  expect([refused.status, refused.body]).toEqual([expect.any(Number), expect.stringContaining('FST_OAUTH2_')])
+})
+
+test('examples/minimal/app.js', { timeout: 60_000 }, async () => {
+  const example = await pages.copy('examples/minimal/app.js')
+  await listening(example, 'app.js')
+  const browser = new Browser()
+  let home = await browser.goto(example.url(3000))
+  expect(home.body).toBe('<a href="/profile">Sign in</a>')
+  const profile = await signInAt(browser, await browser.goto(example.url(3000, '/profile'), { from: home }))
+  expect(profile.json()).toMatchObject({ email: 'alice@example.test', claims: { sub: 'sub-alice' } })
+  home = await browser.submit(await browser.goto(example.url(3000)))
+  expect([home.url, home.body]).toEqual([example.url(3000, '/'), '<a href="/profile">Sign in</a>'])
+})

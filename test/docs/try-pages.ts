@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { transform } from 'rolldown/utils'
@@ -44,6 +44,8 @@ export interface TriedPage {
 export interface Pages {
   /** @param others pages whose files this one builds on */
   open(page: string, ...others: string[]): Promise<TriedPage>
+  /** A file of the repository, copied. */
+  copy(file: string): Promise<TriedPage>
   /** Ends every process and removes the folder. */
   close(): Promise<void>
 }
@@ -60,7 +62,15 @@ export async function tryPages(): Promise<Pages> {
   const running = new Set<Running>()
   let opened = 0
   return {
-    open: async (page, ...others) => openPage(join(folder, `try-${++opened}`), [...others, page], running),
+    async open(page, ...others) {
+      const names = [...others, page]
+      const texts = await Promise.all(names.map((name) => readFile(join(root, 'docs', name), 'utf8')))
+      return tried(join(folder, `try-${++opened}`), texts, texts.flatMap(filesOf), running)
+    },
+    async copy(file) {
+      const text = await readFile(join(root, file), 'utf8')
+      return tried(join(folder, `try-${++opened}`), [text], [[basename(file), text]], running)
+    },
     async close() {
       await Promise.all([...running].map((process) => process.stop()))
       await rm(folder, { recursive: true })
@@ -68,10 +78,14 @@ export async function tryPages(): Promise<Pages> {
   }
 }
 
-async function openPage(folder: string, pages: string[], running: Set<Running>): Promise<TriedPage> {
+async function tried(
+  folder: string,
+  texts: string[],
+  named: [name: string, text: string][],
+  running: Set<Running>,
+): Promise<TriedPage> {
   await mkdir(folder)
-  const texts = await Promise.all(pages.map((page) => readFile(join(root, 'docs', page), 'utf8')))
-  const files = new Map(texts.flatMap(filesOf))
+  const files = new Map(named)
   const ports = new Map(await freePorts([3000, 3001, 4000, 4001]))
   const move = (text: string) => text.replace(/\b[34]00[01]\b/g, (port) => String(ports.get(Number(port))))
   return {
