@@ -219,6 +219,7 @@ describe('L1: refused at registration, by name', () => {
     ['storage', new Map(), /credential store/],
     ['storage', memoryStore, /credential store/],
     ['encryptionKeys', 'short-canary', /32/],
+    ['encryptionKeys', '', /is empty.*environment variable.*npx fastify-oauth2client keygen/],
     ['encryptionKeys', [], /at least one/],
     ['encryptionKeys', [key, 'short'], /32/],
     ['encryptionKeys', [undefined], /string or bytes/],
