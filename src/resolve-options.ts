@@ -45,8 +45,9 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   logSerializers: 'belongs into "routeOptions".',
   scope: 'is called "scopes".',
   issuer: 'belongs into "provider": { issuer: "https://..." }.',
-  redirectURI: 'is called "redirectUri".',
   callbackUri: 'is called "redirectUri".',
+  callbackUrl: 'is called "redirectUri".',
+  callbackURL: 'is called "redirectUri".',
   clientSecrets: 'is called "clientSecretsFile".',
   store: 'is called "storage".',
 }

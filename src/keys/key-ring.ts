@@ -55,7 +55,11 @@ export class KeyRing {
     this.#keys = keys.map((key) => {
       const material = Buffer.from(key as string)
       if (material.length < MINIMUM_LENGTH) {
-        throw new OptionError('encryptionKeys', `a key needs at least ${MINIMUM_LENGTH} random characters or bytes.`)
+        const problem = material.length === 0 ? 'is empty. Is an environment variable not set? A' : 'a'
+        throw new OptionError(
+          'encryptionKeys',
+          `${problem} key needs at least ${MINIMUM_LENGTH} random characters or bytes. Make one with: npx fastify-oauth2client keygen`,
+        )
       }
       return { kid: keyId(material), material }
     })

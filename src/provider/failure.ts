@@ -63,8 +63,11 @@ export function classify(exchange: Exchange, cause: unknown, problem?: string): 
   return new ProviderFailure(kindOf(exchange), exchange, cause, problem)
 }
 
-function problemOf({ instead }: Exchange): string | undefined {
-  return instead && `the answer is ${instead}`
+function problemOf(exchange: Exchange): string | undefined {
+  if (exchange.instead) return `the answer is ${exchange.instead}`
+  // What everybody meets first, and the one refusal whose cure is always at our side.
+  if (oauthError(exchange) !== 'invalid_client') return undefined
+  return 'clientId, clientSecret or clientAuthentication is not what is registered there'
 }
 
 function kindOf(exchange: Exchange): FailureKind {

@@ -20,7 +20,9 @@ export function checkKnown(
     // Fastify adds an empty prefix of its own in some set-ups.
     if (value === undefined || (option === 'prefix' && value === '')) continue
     if (!Object.hasOwn(known, option)) {
-      const unknown = `is not known. Known are: ${Object.keys(known).join(', ')}.`
+      // As the RFCs and other libraries spell it: client_id, clientID.
+      const meant = Object.keys(known).find((name) => plain(name) === plain(option))
+      const unknown = meant ? `is called "${meant}".` : `is not known. Known are: ${Object.keys(known).join(', ')}.`
       throw new OptionError(option, (Object.hasOwn(elsewhere, option) && elsewhere[option]) || unknown)
     }
     if (value === null) throw new OptionError(option, 'is null. Leave it out for its default.')
@@ -33,6 +35,8 @@ export function checkKnown(
       throw new OptionError(option, 'is empty. Is an environment variable not set?')
   }
 }
+
+const plain = (name: string) => name.replaceAll('_', '').toLowerCase()
 
 /** @throws {OptionError} */
 export function numberOf(option: string, value: unknown, minimum: number): number | undefined {

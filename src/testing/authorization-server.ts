@@ -161,13 +161,10 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     return provider
   }
   const started = start()
-  const provider = await started.catch(async (error: unknown) => {
-    await close()
-    throw error
-  })
-  const answer = provider.callback()
+  const answering = started.then((provider) => ({ provider, answer: provider.callback() }))
 
   const handle = async (req: IncomingMessage, res: ServerResponse) => {
+    const { provider, answer } = await answering
     const exchange: Exchange = { req, res, closing: closing.signal }
     const { method = 'GET', headers } = req
     const [path = '/', ...rest] = (req.url ?? '/').split('?')
@@ -205,11 +202,16 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     return once
   }
 
+  // It listens already, and without this Node would leave whoever asks meanwhile without an answer.
   http.on('request', (req, res) => {
     handle(req, res).catch((error: unknown) => {
       if (res.headersSent || res.destroyed) return breakConnection({ req })
       res.writeHead(500, { 'Content-Type': 'text/plain; charset=utf-8' }).end(String(error))
     })
+  })
+  await answering.catch(async (error: unknown) => {
+    await close()
+    throw error
   })
   return server
 }

@@ -62,7 +62,12 @@ describeEachSession((variant) => {
 
 test.each<[Answer, number, string, string | null]>([
   [{ status: 400, body: { error: 'invalid_grant' } }, 502, 'invalid_grant, invalid_grant, HTTP 400', null],
-  [{ status: 401, body: { error: 'invalid_client' } }, 500, 'client, invalid_client, HTTP 401', null],
+  [
+    { status: 401, body: { error: 'invalid_client' } },
+    500,
+    'client, invalid_client, HTTP 401: clientId, clientSecret or',
+    null,
+  ],
   [{ status: 503, body: '' }, 503, 'in_doubt, HTTP 503', '5'],
   [{ status: 503, body: '', headers: { 'retry-after': '0' } }, 503, 'in_doubt, HTTP 503', '1'],
   [{ status: 429, body: '', headers: { 'retry-after': '9' } }, 503, 'rate_limited, HTTP 429', '9'],

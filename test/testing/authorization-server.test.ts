@@ -871,3 +871,19 @@ it('prints nothing, neither here nor in all the tests above', async () => {
   await browser.submit(signIn, { username: 'x'.repeat(70_000) }).catch(() => {})
   expect(printed.flatMap((spy) => spy.mock.calls)).toEqual([])
 })
+
+it('answers whoever asks while it starts', async () => {
+  const port = Number(new URL((await start()).issuer).port)
+  await Promise.all(running.splice(0).map((server) => server.close()))
+  const starting = start({ port })
+  const ask = async (): Promise<Response> => {
+    const url = `http://127.0.0.1:${port}/.well-known/openid-configuration`
+    return fetch(url, { signal: AbortSignal.timeout(4_000) }).catch(async (error) => {
+      if (error.cause?.code !== 'ECONNREFUSED') throw error
+      await setImmediate()
+      return ask()
+    })
+  }
+  expect((await ask()).status).toBe(200)
+  await starting
+})
