@@ -8,9 +8,9 @@ const STYLE = `:root{color-scheme:light dark;--page:#f4f5f7;--card:#fff;--text:#
 main{width:100%;max-width:32rem;margin:0 auto;padding:1.75rem;background:var(--card);border:1px solid var(--line);border-radius:.75rem}
 h1{margin:0 0 .5rem;font-size:1.375rem;line-height:1.3}p{margin:0 0 1rem}ul{margin:0 0 1rem;padding-left:1.2rem}form{margin:0}
 .way{display:block;width:100%;min-height:2.75rem;padding:.55rem 1rem;font:inherit;font-weight:600;text-align:center;text-decoration:none;color:var(--on);background:var(--accent);border:1px solid var(--accent);border-radius:.5rem;cursor:pointer}
-form+form,form+p{margin-top:.75rem}form+form .way,form+p .way,p+p .way{color:var(--accent);background:none}
+form+form,form+p,p:has(.way)+p:has(.way){margin-top:.75rem}form+form .way,form+p .way,p:has(.way)+p .way{color:var(--accent);background:none}
 dl{margin:0 0 1.25rem}dt{font-weight:600}dd{margin:0 0 .6rem;padding:.3rem .75rem;white-space:pre-wrap;border-left:3px solid var(--accent)}
-small{color:var(--soft)}p:last-child{margin:1.25rem 0 0}:focus-visible{outline:3px solid var(--accent);outline-offset:2px}`
+small{color:var(--soft)}p:has(.way),p:last-child{margin-bottom:0}p:has(small){margin-top:1.25rem}:focus-visible{outline:3px solid var(--accent);outline-offset:2px}`
 
 /** Nothing is loaded, nothing runs, nobody frames it. */
 export const PAGE_HEADERS: Readonly<Record<string, string>> = Object.freeze({

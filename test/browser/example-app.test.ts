@@ -74,6 +74,10 @@ describe.skipIf(absent)('the example app in Chromium', { timeout: 60_000, retry:
     const files = page.locator('.card', { hasText: 'Your files' })
     expect(await files.textContent()).toContain('It needs one more permission: See the names of your files')
     await files.getByRole('link').click()
+    // What it is for is said before anybody is sent away.
+    expect(await heading(page)).toBe('Your files need one more permission')
+    expect(await page.getByRole('main').textContent()).toContain('lists the names of your files')
+    await follow(page, 'Continue to the local authorization server')
     expect(await page.getByRole('checkbox').isChecked()).toBe(true)
     await press(page, 'Allow')
     expect([page.url(), await heading(page)]).toEqual([`${url}/files`, 'Your files'])
@@ -90,6 +94,7 @@ describe.skipIf(absent)('the example app in Chromium', { timeout: 60_000, retry:
     await page.goto('/profile')
     await page.getByLabel('A new note').fill('<b>milk</b>')
     await press(page, 'Save the note')
+    expect(await page.getByRole('status').textContent()).toBe('Your note is saved.')
     expect(await page.getByRole('listitem').allTextContents()).toContain('<b>milk</b>')
 
     await page.goto('/jobs/refresh')

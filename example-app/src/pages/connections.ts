@@ -101,11 +101,11 @@ function accountCard(account: ConnectedAccount, index: number, service: Service,
 <h2 id="account-${index}">${email ?? id}</h2>
 <p class="state ${good ? 'yes' : 'no'}">${text}</p>
 ${note !== undefined && html`<p>${note}</p>`}
-<h3>What you allowed</h3>
+<h3>Allowed</h3>
 ${scopeUses(scopes, service)}
 ${
   declined.length > 0 &&
-  html`<h3>What you declined</h3>
+  html`<h3>Declined</h3>
 ${scopeList(declined, service)}`
 }
 <dl>

@@ -27,7 +27,7 @@ export function errorPage(
     body: html`${missing !== undefined && html`<div class="card">${missing}</div>`}
 <p class="actions">
 ${link !== undefined && html`<a class="button" href="${link}">${text ?? (missing ? 'Ask again' : 'Continue')}</a>`}
-<a class="button quiet" href="/">Home</a>
+<a class="button${link !== undefined && ' quiet'}" href="/">Home</a>
 </p>
 <p class="soft"><code>${error.code}</code></p>`,
   }

@@ -40,8 +40,8 @@ ${tokens.input(request, 'job')}
 
 function outcome(report: JobReport, userId: string, service: Service): Html {
   if (!report.ok) {
-    return html`${notice(`The job could not run: ${report.message}`, true)}
-<p class="actions"><a class="button" href="/connections">Look at your connections</a></p>`
+    const text = html`The job could not run: ${report.message} <a href="/connections">Look at your connections</a>`
+    return notice(text, true)
   }
   const said = report.refreshed
     ? 'The job got a new access token.'

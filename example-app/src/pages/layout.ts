@@ -18,7 +18,7 @@ const LINKS = [
   ['/files', 'Files'],
   ['/calendar', 'Calendar'],
   ['/connections', 'Connections'],
-  ['/jobs/refresh', 'Background job'],
+  ['/jobs/refresh', 'Job'],
 ] as const
 
 const ICON =

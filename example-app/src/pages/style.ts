@@ -68,6 +68,7 @@ nav a[aria-current] { color: var(--text); font-weight: 600; border-bottom-color:
 .notice { max-width: none; margin-bottom: 1.5rem; padding: .9rem 1.15rem; background: var(--wash); border-left: 4px solid var(--accent); border-radius: .4rem }
 .notice:focus { outline: 0 }
 .notice.bad { background: var(--bad-wash); border-color: var(--bad) }
+.notice a { display: inline-block; color: inherit }
 .steps { max-width: 40rem; margin: .75rem 0 0; padding-left: 1.4rem }
 .steps li { margin-bottom: .75rem; padding-left: .35rem }
 .steps li:last-child { margin: 0 }
@@ -93,6 +94,7 @@ dd { margin: 0 }
 .choices .button, .choices button { width: 100% }
 .stack { display: grid; gap: .5rem; justify-items: start; max-width: 40rem }
 .stack p { margin: 0 0 .5rem }
+.stack + .soft { margin-top: 1.25rem }
 label { font-weight: 600 }
 textarea { width: 100%; padding: .65rem .8rem; font: inherit; color: inherit; background: var(--page); border: 1px solid var(--edge); border-radius: .6rem; resize: vertical }
 @media (max-width: 36rem) {

@@ -37,7 +37,11 @@ async function whyPage(request: FastifyRequest, service: Service, name: Resource
   const onward = declined ? await oauth2.authorizeUrl(`/${name}`, { scopes: scope }) : `/${name}`
   return {
     title: allowed ? `Your ${name}: allowed` : `Your ${name} need${name === 'files' ? '' : 's'} one more permission`,
-    lead: allowed ? 'You gave this permission before.' : 'Nothing has been asked yet. This is what it is about.',
+    lead: allowed
+      ? 'You gave this permission before.'
+      : declined
+        ? 'You declined it before. This is what it is about.'
+        : 'Nothing has been asked yet. This is what it is about.',
     body: html`<section class="card ask">
 <p class="ask-what"><span class="soft">This app asks ${service.name} for</span>
 <strong>${service.words[scope] ?? scope}</strong></p>
@@ -54,7 +58,7 @@ ${
     ? html`<a class="button" href="/${name}">Open your ${name}</a>`
     : html`<a class="button" href="${onward}">Continue to ${service.name}</a>`
 }
-<a class="button quiet" href="/">Not now</a>
+<a class="button quiet" href="/">${allowed ? 'Home' : 'Not now'}</a>
 </p>
 ${!allowed && !isSignedIn(request) && html`<p class="soft">You are not signed in: that comes first, and on the same way.</p>`}`,
   }
