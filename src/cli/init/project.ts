@@ -122,6 +122,7 @@ Register \`https://<your host>/oauth2callback\` too, and set \`NODE_ENV=producti
 | file | |
 |---|---|
 | ${file('src/app')} | the plugin and the routes: begin here |
+| ${file('src/page')} | the HTML |
 | ${file('src/settings')} | what the environment says |
 | ${file('src/local')} | the server that stands in for ${provider.label} |
 ${store === 'session' ? '' : `| ${file('src/store')} | where credentials are kept |\n`}| ${file('test/app.test')} | signs people in without asking anybody |
