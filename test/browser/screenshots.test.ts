@@ -26,6 +26,7 @@ async function walk(page: Page, show: (name: Picture) => Promise<void>): Promise
   await press(page, 'Allow')
   await follow(page, 'Add your files')
   expect(await page.getByRole('heading', { level: 1 }).textContent()).toBe('Your files need one more permission')
+  await scrollTo(page, 'h1')
   await show('permission')
   await follow(page, 'Continue to the local authorization server')
   expect(await page.getByRole('checkbox').isChecked()).toBe(true)
@@ -33,11 +34,13 @@ async function walk(page: Page, show: (name: Picture) => Promise<void>): Promise
   await press(page, 'Allow')
   await follow(page, 'Connections')
   expect(await page.getByText('Connected', { exact: true }).count()).toBe(1)
-  await page.evaluate(() =>
-    window.scrollTo(0, (document.querySelector('.card')?.getBoundingClientRect().top ?? 0) - 16),
-  )
+  await scrollTo(page, '.card')
   await show('connections')
 }
+
+/** The header is the same everywhere, and the window of a phone is small. */
+const scrollTo = (page: Page, selector: string) =>
+  page.locator(selector).evaluate((element) => window.scrollTo(0, element.getBoundingClientRect().top - 20))
 
 describe.skipIf(absent)('the pages that the README shows', { timeout: 60_000, retry: 1 }, () => {
   test.each(SCHEMES)('in %s', async (colorScheme) => {
@@ -47,8 +50,8 @@ describe.skipIf(absent)('the pages that the README shows', { timeout: 60_000, re
     const context = await chrome.newContext({
       baseURL: url,
       colorScheme,
-      viewport: { width: 390, height: 800 },
-      deviceScaleFactor: 2,
+      viewport: { width: 390, height: 880 },
+      deviceScaleFactor: 1.5,
     })
     const shown: Picture[] = []
     if (taking) await mkdir(folder, { recursive: true })
