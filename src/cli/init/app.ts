@@ -133,15 +133,10 @@ ${imported('{ readSettings }', './settings.js')}
 
 if (existsSync('.env')) process.loadEnvFile('.env')
 
-try {
-  const settings = await readSettings(process.env)
-  const app = await buildApp(settings)
-  await app.listen({ port: settings.port, host: settings.host })
-  console.log(\`Open \${settings.baseUrl}\${settings.hint}\`)
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => app.close())
-} catch (error) {
-  console.error(error instanceof Error ? error.message : error)
-  process.exit(1)
-}
+const settings = await readSettings(process.env)
+const app = await buildApp(settings)
+await app.listen({ port: settings.port, host: settings.host })
+console.log(\`Open \${settings.baseUrl}\${settings.hint}\`)
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => app.close())
 `
 }
