@@ -61,7 +61,7 @@ describe.skipIf(absent)('for everybody', { timeout: 120_000, retry: 1 }, () => {
   }, 60_000)
   afterAll(() => chrome?.close())
 
-  test('every page, in light and dark, on a phone and on a desk', async () => {
+  test('every page, in light and dark, on a phone and on a desk', { timeout: 300_000 }, async () => {
     const names: string[] = []
     // Nothing fades while it is looked at; axe is put into pages whose policy allows no scripts.
     const options = { viewport: PHONE, reducedMotion: 'reduce', bypassCSP: true } as const
