@@ -15,6 +15,7 @@ import { homeRoutes } from './pages/home.js'
 import { jobRoutes } from './pages/jobs.js'
 import { profileRoutes } from './pages/profile.js'
 import { styleRoutes } from './pages/style.js'
+import { whyRoutes } from './pages/why.js'
 import { secretFile } from './secrets.js'
 import { BASE_SCOPES, type Service } from './services.js'
 import { sessionStore } from './sessions.js'
@@ -65,6 +66,7 @@ export async function buildApp({ service, dataDir, baseUrl, logger = false }: Ap
   profileRoutes(app, { service, db, tokens })
   fileRoutes(app, { service })
   calendarRoutes(app, { service })
+  whyRoutes(app, { service })
   connectionRoutes(app, { service, tokens })
   jobRoutes(app, { service, tokens })
   return app

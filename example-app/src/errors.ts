@@ -12,11 +12,16 @@ export function handleErrors(app: FastifyInstance): void {
     if (error instanceof OAuth2ClientError) return reply.send(error)
     const statusCode = error.statusCode ?? 500
     if (statusCode >= 500) request.log.error(error)
-    return answerError(request, reply, {
-      statusCode,
-      code: error.code,
-      message: statusCode === 500 ? 'Something went wrong on our side.' : error.message,
-    })
+    return answerError(
+      request,
+      reply,
+      {
+        statusCode,
+        code: error.code,
+        message: statusCode === 500 ? 'Something went wrong on our side.' : error.message,
+      },
+      wayBack(request),
+    )
   })
   app.setNotFoundHandler({ preHandler: oauthAware() }, (request, reply) =>
     answerError(request, reply, { statusCode: 404, code: 'NOT_FOUND', message: 'There is no such page.' }),
@@ -44,6 +49,19 @@ export function answerPeople(service: Service): NonNullable<OAuth2ClientOptions[
     const link = typeof details?.authorizeUrl === 'string' ? `${details.authorizeUrl}&${back}` : undefined
     return answerError(request, reply, { statusCode, code, message }, { link })
   }
+}
+
+/** Where a form is, for those that failed; a page that failed can be asked for again. */
+const FORMS: Readonly<Record<string, string>> = {
+  '/notes': '/profile',
+  '/connections/revoke': '/connections',
+  '/jobs/refresh': '/jobs/refresh',
+}
+
+/** By the route, and not by the address: that could be one that leads to another site, such as `//other.example`. */
+function wayBack({ method, routeOptions: { url } }: FastifyRequest): WayOn {
+  if (method === 'GET') return { link: url, text: 'Try again' }
+  return { link: FORMS[url ?? ''], text: 'Back to the form' }
 }
 
 function answerError(

@@ -8,6 +8,10 @@ export interface Resource {
   readonly url: string
 }
 
+/** The pages that take one more permission than signing in gives. */
+export const RESOURCE_NAMES = ['files', 'calendar'] as const
+export type ResourceName = (typeof RESOURCE_NAMES)[number]
+
 export interface Service {
   readonly name: string
   /** The options of the plugin that say who we are, and to whom. */
@@ -18,6 +22,17 @@ export interface Service {
   readonly calendar: Resource
   /** Permissions in words. */
   readonly words: Readonly<Record<string, string>>
+}
+
+/** What a permission is used for: the page of the app that needs it. */
+export function usesOf({ files, calendar }: Service): Readonly<Record<string, { path: string; name: string }>> {
+  const profile = { path: '/profile', name: 'Profile' }
+  return {
+    openid: profile,
+    email: profile,
+    [files.scope]: { path: '/files', name: 'Files' },
+    [calendar.scope]: { path: '/calendar', name: 'Calendar' },
+  }
 }
 
 export const BASE_SCOPES = ['openid', 'email']

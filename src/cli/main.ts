@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { type Command, type Io, OK, report, UsageError } from './command.js'
 import { doctor } from './doctor.js'
+import { init } from './init.js'
 import { keygen } from './keygen.js'
 import { list } from './list.js'
 import { login } from './login.js'
@@ -9,7 +10,7 @@ import { migrate } from './migrate.js'
 import { revoke } from './revoke.js'
 import { token } from './token.js'
 
-const COMMANDS: readonly Command[] = [login, token, list, revoke, keygen, migrate, doctor]
+const COMMANDS: readonly Command[] = [init, login, token, list, revoke, keygen, migrate, doctor]
 
 const width = Math.max(...COMMANDS.map(({ name }) => name.length))
 const HELP = `Usage: oauth2client <command> [options]

@@ -2,11 +2,15 @@
 import { createHash } from 'node:crypto'
 import type { Fields } from '../session/held-forms.js'
 
-const STYLE = `body{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1.5rem;color:#1c1e21;background:#fff}
-h1{font-size:1.4rem;line-height:1.3}a{color:#0b57d0}.way{display:inline-block;margin-top:.5rem;padding:.55rem 1.1rem;border-radius:.5rem;background:#0b57d0;color:#fff;text-decoration:none;border:1px solid #0b57d0;font:inherit;cursor:pointer}
-form+form .way,form+p .way{background:none;color:#0b57d0}
-dt{font-weight:600}dd{margin:0 0 .6rem;padding:.3rem .6rem;max-height:12rem;overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere;border-left:3px solid #0b57d0}
-ul{padding-left:1.2rem}small{color:#5f6368}@media(prefers-color-scheme:dark){body{color:#e8eaed;background:#17181a}a{color:#8ab4f8}.way{background:#8ab4f8;border-color:#8ab4f8;color:#17181a}form+form .way,form+p .way{background:none;color:#8ab4f8}small{color:#9aa0a6}}`
+const STYLE = `:root{color-scheme:light dark;--page:#f4f5f7;--card:#fff;--text:#1c1e21;--soft:#565b63;--line:#d9dce1;--accent:#0b57d0;--on:#fff}
+@media(prefers-color-scheme:dark){:root{--page:#131417;--card:#1c1e22;--text:#e8eaed;--soft:#a6abb3;--line:#3a3e45;--accent:#8ab4f8;--on:#10213f}}
+*{box-sizing:border-box}body{margin:0;min-height:100vh;display:grid;align-content:center;padding:1rem;font:16px/1.55 system-ui,sans-serif;color:var(--text);background:var(--page);overflow-wrap:anywhere}
+main{width:100%;max-width:32rem;margin:0 auto;padding:1.75rem;background:var(--card);border:1px solid var(--line);border-radius:.75rem}
+h1{margin:0 0 .5rem;font-size:1.375rem;line-height:1.3}p{margin:0 0 1rem}ul{margin:0 0 1rem;padding-left:1.2rem}form{margin:0}
+.way{display:block;width:100%;min-height:2.75rem;padding:.55rem 1rem;font:inherit;font-weight:600;text-align:center;text-decoration:none;color:var(--on);background:var(--accent);border:1px solid var(--accent);border-radius:.5rem;cursor:pointer}
+form+form,form+p,p:has(.way)+p:has(.way){margin-top:.75rem}form+form .way,form+p .way,p:has(.way)+p .way{color:var(--accent);background:none}
+dl{margin:0 0 1.25rem}dt{font-weight:600}dd{margin:0 0 .6rem;padding:.3rem .75rem;white-space:pre-wrap;border-left:3px solid var(--accent)}
+small{color:var(--soft)}p:has(.way),p:last-child{margin-bottom:0}p:has(small){margin-top:1.25rem}:focus-visible{outline:3px solid var(--accent);outline-offset:2px}`
 
 /** Nothing is loaded, nothing runs, nobody frames it. */
 export const PAGE_HEADERS: Readonly<Record<string, string>> = Object.freeze({

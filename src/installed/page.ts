@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 
 const STYLE =
-  'body{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1.5rem;color:#1c1e21;background:#fff}h1{font-size:1.4rem}@media(prefers-color-scheme:dark){body{color:#e8eaed;background:#17181a}}'
+  ':root{color-scheme:light dark}*{box-sizing:border-box}body{margin:0;min-height:100vh;display:grid;align-content:center;padding:1rem;font:16px/1.55 system-ui,sans-serif;color:#1c1e21;background:#f4f5f7;overflow-wrap:anywhere}main{width:100%;max-width:32rem;margin:0 auto;padding:1.75rem;background:#fff;border:1px solid #d9dce1;border-radius:.75rem}h1{margin:0 0 .5rem;font-size:1.375rem;line-height:1.3}p{margin:0}p+p{margin-top:1rem}@media(prefers-color-scheme:dark){body{color:#e8eaed;background:#131417}main{background:#1c1e22;border-color:#3a3e45}}'
 const STYLE_HASH = createHash('sha256').update(STYLE).digest('base64')
 
 /** The address has a code in it: nobody keeps the page, nobody learns where it was. */

@@ -1,36 +1,15 @@
 /** The example app in a real browser. Leaves itself out where there is no Chromium, except on CI. */
-import { existsSync } from 'node:fs'
-import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { startExample } from '../example-app/start.js'
-
-const executablePath = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium'
-const absent = !existsSync(executablePath)
-if (absent && process.env.CI) {
-  test('there is a Chromium on CI', () => {
-    throw new Error(`No Chromium at ${executablePath}: set CHROMIUM_PATH.`)
-  })
-} else if (absent) {
-  console.log(`Browser tests are left out: no Chromium at ${executablePath}. Set CHROMIUM_PATH to run them.`)
-}
-
-const ARGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
+import { absent, fillIn, follow, launch, press } from './tour.js'
 
 // Chromium drops a command now and then while it swaps processes between two origins; that says nothing about the app.
 describe.skipIf(absent)('the example app in Chromium', { timeout: 60_000, retry: 1 }, () => {
   let chrome: Browser
 
   beforeAll(async () => {
-    chrome = await chromium.launch({ executablePath, args: ARGS })
+    chrome = await launch()
   }, 60_000)
   afterAll(() => chrome?.close())
 
@@ -47,18 +26,7 @@ describe.skipIf(absent)('the example app in Chromium', { timeout: 60_000, retry:
     return { ...example, context, page: await context.newPage() }
   }
 
-  const press = async (page: Page, name: string) => {
-    await page.getByRole('button', { name, exact: true }).click()
-    await page.waitForLoadState()
-  }
-  const follow = (page: Page, name: string) => page.getByRole('link', { name, exact: true }).click()
   const heading = (page: Page) => page.getByRole('heading', { level: 1 }).textContent()
-
-  async function fillIn(page: Page, name = 'alice') {
-    await page.getByLabel('User name').fill(name)
-    await page.getByLabel('Password').fill('password')
-    await press(page, 'Sign in')
-  }
 
   async function signIn(page: Page, name = 'alice') {
     await page.goto('/')
@@ -74,6 +42,10 @@ describe.skipIf(absent)('the example app in Chromium', { timeout: 60_000, retry:
     const files = page.locator('.card', { hasText: 'Your files' })
     expect(await files.textContent()).toContain('It needs one more permission: See the names of your files')
     await files.getByRole('link').click()
+    // What it is for is said before anybody is sent away.
+    expect(await heading(page)).toBe('Your files need one more permission')
+    expect(await page.getByRole('main').textContent()).toContain('lists the names of your files')
+    await follow(page, 'Continue to the local authorization server')
     expect(await page.getByRole('checkbox').isChecked()).toBe(true)
     await press(page, 'Allow')
     expect([page.url(), await heading(page)]).toEqual([`${url}/files`, 'Your files'])
@@ -90,6 +62,7 @@ describe.skipIf(absent)('the example app in Chromium', { timeout: 60_000, retry:
     await page.goto('/profile')
     await page.getByLabel('A new note').fill('<b>milk</b>')
     await press(page, 'Save the note')
+    expect(await page.getByRole('status').textContent()).toBe('Your note is saved.')
     expect(await page.getByRole('listitem').allTextContents()).toContain('<b>milk</b>')
 
     await page.goto('/jobs/refresh')

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { doctor } from '../../src/cli/doctor.js'
+import { init } from '../../src/cli/init.js'
 import { keygen } from '../../src/cli/keygen.js'
 import { list } from '../../src/cli/list.js'
 import { login } from '../../src/cli/login.js'
@@ -10,7 +11,7 @@ import { token } from '../../src/cli/token.js'
 import { run } from './run.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
-const COMMANDS = [login, token, list, revoke, keygen, migrate, doctor]
+const COMMANDS = [init, login, token, list, revoke, keygen, migrate, doctor]
 
 describe('oauth2client', () => {
   test.each(['--help', '-h'])('%s lists every command and goes to stdout', async (flag) => {
@@ -42,7 +43,8 @@ describe.each(COMMANDS.map((command) => [command.name, command] as const))('oaut
 
   test.each([
     ['an option that there is not', ['--bogus']],
-    ['an argument that there is no use for', ['something']],
+    // One more than any of them takes.
+    ['an argument that there is no use for', ['something', 'else']],
     ['the value of a flag', ['--json=yes']],
   ])('%s is wrong usage, said in one line', async (_, args) => {
     const { code, stdout, stderr } = await run([name, ...args])

@@ -34,7 +34,7 @@ export function calendarRoutes(app: FastifyInstance, { service }: { service: Ser
         body:
           events.length === 0
             ? html`<p>Nothing is coming up.</p>`
-            : html`<ul class="rows">
+            : html`<ul class="rows" aria-label="Events">
 ${events.map(
   ({ summary = 'Busy', start }) =>
     html`<li><span>${summary}</span> <span class="soft">${dateOf(start?.dateTime ?? start?.date ?? '')}</span></li>`,

@@ -24,7 +24,7 @@ export function fileRoutes(app: FastifyInstance, { service }: { service: Service
         body:
           files.length === 0
             ? html`<p>There are no files.</p>`
-            : html`<ul class="rows">
+            : html`<ul class="rows" aria-label="Files">
 ${files.map(
   ({ name, modifiedTime }) =>
     html`<li><span>${name}</span>${modifiedTime !== undefined && html` <span class="soft">changed ${when(Date.parse(modifiedTime))}</span>`}</li>`,

@@ -5,7 +5,7 @@ import type { FormTokens } from '../forms.js'
 import { type Html, html } from '../html.js'
 import { type JobReport, refreshJob } from '../jobs.js'
 import type { Service } from '../services.js'
-import { scopeList, when } from './parts.js'
+import { notice, scopeList, when } from './parts.js'
 
 export interface JobParts {
   readonly service: Service
@@ -39,13 +39,15 @@ ${tokens.input(request, 'job')}
 }
 
 function outcome(report: JobReport, userId: string, service: Service): Html {
-  if (!report.ok) return html`<p class="notice bad" role="status">The job could not run: ${report.message}</p>`
-  return html`<p class="notice" role="status">${
-    report.refreshed
-      ? 'The job got a new access token.'
-      : 'The stored access token is still good, so the job used that.'
-  }</p>
-<dl>
+  if (!report.ok) {
+    const text = html`The job could not run: ${report.message} <a href="/connections">Look at your connections</a>`
+    return notice(text, true)
+  }
+  const said = report.refreshed
+    ? 'The job got a new access token.'
+    : 'The stored access token is still good, so the job used that.'
+  return html`${notice(said)}
+<dl class="card">
 <div><dt>For</dt><dd><code>${userId}</code></dd></div>
 <div><dt>Access token</dt><dd>${
     report.expiresAt === undefined ? 'does not say when it expires' : html`expires ${when(report.expiresAt)}`

@@ -5,6 +5,8 @@ import { STYLE_URL } from './style.js'
 
 export interface Page {
   readonly title: string
+  /** The same with markup in it. */
+  readonly heading?: Html
   /** One sentence below the title. */
   readonly lead?: string | Html
   readonly body?: Html
@@ -16,13 +18,13 @@ const LINKS = [
   ['/files', 'Files'],
   ['/calendar', 'Calendar'],
   ['/connections', 'Connections'],
-  ['/jobs/refresh', 'Background job'],
+  ['/jobs/refresh', 'Job'],
 ] as const
 
 const ICON =
   "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='8' fill='%230f766e'/><path d='M9 16.5l5 5 9-11' fill='none' stroke='white' stroke-width='3.5' stroke-linecap='round' stroke-linejoin='round'/></svg>"
 
-export function renderPage(request: FastifyRequest, { title, lead, body }: Page): string {
+export function renderPage(request: FastifyRequest, { title, heading, lead, body }: Page): string {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -49,8 +51,8 @@ ${LINKS.map(
 </ul>
 </nav>
 </header>
-<main id="main">
-<h1>${title}</h1>
+<main id="main" tabindex="-1">
+<h1>${heading ?? title}</h1>
 ${lead !== undefined && html`<p class="lead">${lead}</p>`}
 ${body}
 </main>

@@ -1,6 +1,6 @@
 /** Pieces that several pages use. */
 import { type Html, html } from '../html.js'
-import type { Service } from '../services.js'
+import { type Service, usesOf } from '../services.js'
 
 /** Permissions in words. */
 export function scopeList(scopes: readonly string[], { words }: Service): Html {
@@ -8,6 +8,24 @@ export function scopeList(scopes: readonly string[], { words }: Service): Html {
   return html`<ul class="scopes">
 ${scopes.map((scope) => html`<li>${words[scope] ?? scope}</li>`)}
 </ul>`
+}
+
+/** The same, each with the page that needs it. */
+export function scopeUses(scopes: readonly string[], service: Service): Html {
+  const uses = usesOf(service)
+  return html`<ul class="uses">
+${scopes.map((scope) => {
+  const use = uses[scope]
+  return html`<li><span>${service.words[scope] ?? scope}</span>${
+    use !== undefined && html` <span class="soft">used for <a href="${use.path}">${use.name}</a></span>`
+  }</li>`
+})}
+</ul>`
+}
+
+/** What came of something that the person did. It takes the focus, so that it is read out when the page is there. */
+export function notice(text: string | Html, bad = false): Html {
+  return html`<p class="notice${bad && ' bad'}" role="status" tabindex="-1" autofocus>${text}</p>`
 }
 
 const STEPS = [

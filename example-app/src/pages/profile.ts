@@ -7,7 +7,7 @@ import { FormError, type FormTokens, field } from '../forms.js'
 import { type Html, html } from '../html.js'
 import { addNote, listNotes, MAX_NOTE, type Note } from '../notes.js'
 import type { Service } from '../services.js'
-import { scopeList } from './parts.js'
+import { notice, scopeList } from './parts.js'
 
 export interface ProfileParts {
   readonly service: Service
@@ -19,6 +19,7 @@ export function profileRoutes(app: FastifyInstance, { service, db, tokens }: Pro
   app.get('/profile', { onRequest: requireOAuth() }, async (request, reply) => {
     const { email, userId, scopes } = request.oauth2
     const notes = await listNotes(db, userId as string)
+    const { saved } = request.query as { saved?: unknown }
     return answer(
       request,
       reply,
@@ -26,7 +27,8 @@ export function profileRoutes(app: FastifyInstance, { service, db, tokens }: Pro
       {
         title: 'Your profile',
         lead: 'What signing in told this app, and what you wrote here yourself.',
-        body: html`<section>
+        body: html`${saved !== undefined && notes.length > 0 && notice('Your note is saved.')}
+<section class="card">
 <h2>You</h2>
 <dl>
 <div><dt>E-mail address</dt><dd>${email ?? 'unknown'}</dd></div>
@@ -48,24 +50,25 @@ ${notesSection(notes, tokens.input(request, 'notes'))}`,
     }
     const note = await addNote(db, request.oauth2.userId as string, text)
     // 303: reloading the page must not post again.
-    if (wantsHtml(request)) return reply.redirect('/profile#notes', 303)
+    if (wantsHtml(request)) return reply.redirect('/profile?saved=1#notes', 303)
     return reply.code(201).send(note)
   })
 }
 
 function notesSection(notes: readonly Note[], token: Html): Html {
-  return html`<section id="notes">
+  return html`<section class="card" id="notes">
 <h2>Your notes</h2>
 <form class="stack" method="post" action="/notes">
 ${token}
 <label for="text">A new note</label>
-<textarea id="text" name="text" rows="2" maxlength="${MAX_NOTE}" required></textarea>
+<textarea id="text" name="text" rows="2" maxlength="${MAX_NOTE}" required aria-describedby="text-hint"></textarea>
+<p class="soft" id="text-hint">Only you see it. At most ${MAX_NOTE} characters.</p>
 <button type="submit">Save the note</button>
 </form>
 ${
   notes.length === 0
     ? html`<p class="soft">There are no notes yet.</p>`
-    : html`<ul class="rows">
+    : html`<ul class="rows" aria-label="Your notes">
 ${notes.map(({ text }) => html`<li>${text}</li>`)}
 </ul>`
 }

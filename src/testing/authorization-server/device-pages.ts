@@ -16,7 +16,7 @@ function codePage({ action, xsrf, userCode, problem }: Action & { userCode: stri
 <form method="post" action="${action}">
 <input type="hidden" name="xsrf" value="${xsrf}">
 <label class="field">The code that the device shows
-<input name="user_code" value="${userCode}" autocomplete="off" autocapitalize="characters" spellcheck="false" required maxlength="64" autofocus></label>
+<input name="user_code" value="${userCode}" autocomplete="off" autocapitalize="characters" spellcheck="false" required maxlength="64" autofocus${problem === undefined ? undefined : html` aria-invalid="true" aria-describedby="error"`}></label>
 <button type="submit">Go on</button>
 </form>`,
   )
@@ -27,7 +27,8 @@ function confirmPage({ action, xsrf, userCode, clientId }: Action & { userCode: 
 <input type="hidden" name="user_code" value="${userCode}">`
   return page(
     'Is this your device?',
-    html`<p><strong>${clientId}</strong> shows the code <code>${userCode}</code>.</p>
+    html`<p><strong>${clientId}</strong> shows the code</p>
+<p class="big"><code>${userCode}</code></p>
 <form method="post" action="${action}">
 ${code}
 <input type="hidden" name="confirm" value="yes">

@@ -36,8 +36,8 @@ const STYLE = `
 :root{color-scheme:light dark;--bg:#f3f4f6;--card:#fff;--text:#1c2330;--soft:#5a6475;--line:#c9ced8;--edge:#7d8696;--accent:#2456c7;--on:#fff;--bad:#b3261e}
 @media (prefers-color-scheme:dark){:root{--bg:#14171d;--card:#1e232c;--text:#e8ebf1;--soft:#a5aebd;--line:#4a5363;--edge:#7f8a9c;--accent:#8db1ff;--on:#10213f;--bad:#ff9a92}}
 *{box-sizing:border-box}
-body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1rem;background:var(--bg);color:var(--text);font:1rem/1.5 system-ui,sans-serif}
-main{width:100%;max-width:26rem;padding:1.75rem;background:var(--card);border:1px solid var(--line);border-radius:.75rem}
+body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1rem;background:var(--bg);color:var(--text);font:1rem/1.55 system-ui,sans-serif;overflow-wrap:anywhere}
+main{width:100%;max-width:27rem;padding:1.75rem;background:var(--card);border:1px solid var(--line);border-radius:.75rem}
 h1{margin:0 0 .5rem;font-size:1.375rem;line-height:1.25}
 p{margin:0 0 1rem}
 code{overflow-wrap:anywhere;font-size:.875em}
@@ -45,16 +45,19 @@ code{overflow-wrap:anywhere;font-size:.875em}
 .bad{color:var(--bad)}
 label.field{display:block;margin:0 0 1rem;font-weight:600}
 label.field input{display:block;width:100%;margin-top:.25rem;padding:.625rem .75rem;font:inherit;font-weight:400;color:inherit;background:var(--card);border:1px solid var(--edge);border-radius:.5rem}
-fieldset{margin:0 0 1rem;padding:0;border:0}
+label.field input[aria-invalid]{border-color:var(--bad)}
+fieldset{min-width:0;margin:1.25rem 0;padding:0;border:0}
 legend,h2{margin:0 0 .25rem;padding:0;font-size:1rem;font-weight:600}
 ul{margin:0 0 1rem;padding-left:1.25rem}
-label.tick{display:flex;gap:.75rem;align-items:flex-start;padding:.625rem 0;border-top:1px solid var(--line)}
+ul+h2{margin-top:1.25rem}
+label.tick{display:flex;cursor:pointer;gap:.75rem;align-items:flex-start;padding:.625rem 0;border-top:1px solid var(--line)}
 label.tick input{width:1.25rem;height:1.25rem;margin:.125rem 0 0;flex:none;accent-color:var(--accent)}
-label.tick code{display:block;color:var(--soft)}
+label.tick code{display:block;color:var(--soft);font-size:.8125rem}
 button{width:100%;min-height:2.75rem;padding:.5rem 1rem;font:inherit;font-weight:600;color:var(--on);background:var(--accent);border:1px solid var(--accent);border-radius:.5rem;cursor:pointer}
 form+form{margin-top:.75rem}
 form+form button{color:var(--accent);background:none;border-color:var(--edge)}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
+p.big code{font-size:1.5rem;letter-spacing:.1em}
 .foot{margin:1.25rem 0 0;padding-top:1rem;border-top:1px solid var(--line);color:var(--soft);font-size:.8125rem}
 `
 

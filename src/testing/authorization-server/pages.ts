@@ -13,15 +13,18 @@ export interface SignInPage {
 }
 
 export function signInPage({ action, clientId, username, error }: SignInPage): string {
+  const described = error === undefined ? 'hint' : 'error hint'
+  // Of the field that is to be filled in next, or again.
+  const next = html` autofocus${error === undefined ? undefined : html` aria-invalid="true"`}`
   return page(
     'Sign in',
     html`<p>to continue to <strong>${clientId}</strong></p>
 ${error === undefined ? undefined : html`<p class="bad" role="alert" id="error">${error}</p>`}
 <form method="post" action="${action}">
 <label class="field">User name
-<input name="username" value="${username}" autocomplete="username" autocapitalize="none" spellcheck="false" required maxlength="64"${username === '' ? html` autofocus` : undefined}></label>
+<input name="username" value="${username}" autocomplete="username" autocapitalize="none" spellcheck="false" required maxlength="64" aria-describedby="${described}"${username === '' ? next : undefined}></label>
 <label class="field">Password
-<input name="password" type="password" autocomplete="current-password" required aria-describedby="hint"${username === '' ? undefined : html` autofocus`}></label>
+<input name="password" type="password" autocomplete="current-password" required aria-describedby="${described}"${username === '' ? undefined : next}></label>
 <p class="soft" id="hint">Any user name will do. The password is <code>password</code>.</p>
 <button type="submit">Sign in</button>
 </form>`,
