@@ -1,6 +1,8 @@
 /** Our routes as handlers, for apps with `routes: false` that declare them themselves. */
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply } from 'fastify'
+import type { AnyReply, AnyRequest } from './any-server.js'
 import { clientOf } from './lookup.js'
+import type { ClientName } from './registered-clients.js'
 import { authorize } from './routes/authorize.js'
 import { callback } from './routes/callback.js'
 import { confirm } from './routes/confirm.js'
@@ -19,18 +21,18 @@ import { resume } from './routes/resume.js'
  * ```
  */
 export async function handleCallback(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { client = 'oauth2' }: { readonly client?: string } = {},
+  request: AnyRequest,
+  reply: AnyReply,
+  { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
   return callback(clientOf(request, client), request, reply)
 }
 
 /** Answers a request to sign in, or for more, on a route of your own, with `routes: false`. */
 export async function handleAuthorize(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { client = 'oauth2' }: { readonly client?: string } = {},
+  request: AnyRequest,
+  reply: AnyReply,
+  { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
   return authorize(clientOf(request, client), request, reply)
 }
@@ -49,9 +51,9 @@ export async function handleAuthorize(
  * ```
  */
 export async function handleConfirm(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { client = 'oauth2' }: { readonly client?: string } = {},
+  request: AnyRequest,
+  reply: AnyReply,
+  { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
   return confirm(clientOf(request, client), request, reply)
 }
@@ -69,9 +71,9 @@ export async function handleConfirm(
  * ```
  */
 export async function handleResume(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { client = 'oauth2' }: { readonly client?: string } = {},
+  request: AnyRequest,
+  reply: AnyReply,
+  { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
   return resume(clientOf(request, client), request, reply)
 }

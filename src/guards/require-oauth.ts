@@ -1,19 +1,16 @@
 /** The guards: who may pass. What the others get is in `challenge.ts`. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AnyReply, AnyRequest } from '../any-server.js'
 import type { Client } from '../client.js'
 import { InsufficientScopeError, OptionError, StepUpRequiredError, UserRequiredError } from '../errors.js'
 import { clientOf, requestState } from '../lookup.js'
 import { isRequired, joinRequirements, parseRequirements, type SignInRequirements } from '../provider/authentication.js'
-import { parseScopes, type ScopeInput } from '../provider/scopes.js'
+import { parseScopes } from '../provider/scopes.js'
+import type { ClientName, ScopesOf } from '../registered-clients.js'
 import type { RequestOAuth2 } from '../request.js'
 import { challenge, isClientError } from './challenge.js'
 import { answerForHandler } from './handler-failure.js'
 import { checkResumable, WHERE } from './resume.js'
-
-// biome-ignore lint/suspicious/noExplicitAny: only this form fits http2 servers, custom loggers and typed routes alike
-type AnyRequest = FastifyRequest<any, any, any, any, any, any, any>
-// biome-ignore lint/suspicious/noExplicitAny: as above
-type AnyReply = FastifyReply<any, any, any, any, any, any, any>
 
 /**
  * A hook for `onRequest`, `preValidation` or `preHandler` of any route, whatever the server and its types are. Where Fastify
@@ -25,9 +22,9 @@ export interface Guard {
 }
 
 /** What a guard asks for besides scopes. */
-export interface GuardOptions extends SignInRequirements {
+export interface GuardOptions<Name extends string = ClientName> extends SignInRequirements {
   /** Name of the client. Default `'oauth2'`. */
-  readonly client?: string
+  readonly client?: Name
   /** The connected account that is used. Default: the first one. */
   readonly account?: string
   /**
@@ -57,7 +54,10 @@ export interface GuardOptions extends SignInRequirements {
  * app.post('/password', { onRequest: requireOAuth([], { maxAge: 300 }) }, async () => 'changed')
  * ```
  */
-export function requireOAuth(scopes?: ScopeInput, options: GuardOptions = {}): Guard {
+export function requireOAuth<Name extends ClientName = 'oauth2'>(
+  scopes?: ScopesOf<Name>,
+  options: GuardOptions<Name> = {},
+): Guard {
   checkCalled(scopes, 'requireOAuth')
   const own = parseScopes(scopes, 'requireOAuth(scopes)')
   const { client: name = 'oauth2', account, resume = false } = checkOptions(options, 'requireOAuth')

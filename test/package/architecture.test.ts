@@ -19,6 +19,7 @@ const RULES: Record<string, readonly string[]> = {
   credentials: ['errors', 'events', 'keys', 'provider', 'flows', 'registration', 'storage/storage'],
   session: ['errors', 'keys', 'provider', 'flows', 'credentials', 'storage', 'client'],
   guards: [
+    'any-server',
     'errors',
     'events',
     'provider',
@@ -27,6 +28,7 @@ const RULES: Record<string, readonly string[]> = {
     'session',
     'client',
     'lookup',
+    'registered-clients',
     'request',
   ],
   routes: [
@@ -52,7 +54,15 @@ const RULES: Record<string, readonly string[]> = {
     'provider/scopes',
   ],
   installed: ['errors', 'provider', 'flows', 'registration/provider', 'credentials/credentials'],
-  testing: ['clients', 'errors', 'storage/storage', 'credentials/record', 'provider/scopes'],
+  testing: [
+    'any-server',
+    'clients',
+    'errors',
+    'registered-clients',
+    'storage/storage',
+    'credentials/record',
+    'provider/scopes',
+  ],
   cli: [
     'errors',
     'keys',
@@ -68,7 +78,7 @@ const RULES: Record<string, readonly string[]> = {
 
 /** The only ones that know Fastify. */
 const FASTIFY =
-  /^(plugin|handlers|options|client|clients|lookup|request|request-credentials|index|testing\/sign-in)\.ts$|^(guards|routes|session)\//
+  /^(any-server|plugin|handlers|options|client|clients|lookup|request|request-credentials|index|testing\/sign-in)\.ts$|^(guards|routes|session)\//
 
 function importsOf(file: string): string[] {
   const text = readFileSync(join(src, file), 'utf8')
