@@ -1,5 +1,5 @@
 /** Our routes as handlers, for apps with `routes: false` that declare them themselves. */
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AnyReply, AnyRequest } from './any-server.js'
 import { clientOf } from './lookup.js'
 import type { ClientName } from './registered-clients.js'
@@ -25,7 +25,7 @@ export async function handleCallback(
   reply: AnyReply,
   { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
-  return callback(clientOf(request, client), request, reply)
+  return answer(callback, client, request, reply)
 }
 
 /** Answers a request to sign in, or for more, on a route of your own, with `routes: false`. */
@@ -34,7 +34,7 @@ export async function handleAuthorize(
   reply: AnyReply,
   { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
-  return authorize(clientOf(request, client), request, reply)
+  return answer(authorize, client, request, reply)
 }
 
 /**
@@ -55,7 +55,7 @@ export async function handleConfirm(
   reply: AnyReply,
   { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
-  return confirm(clientOf(request, client), request, reply)
+  return answer(confirm, client, request, reply)
 }
 
 /**
@@ -75,5 +75,9 @@ export async function handleResume(
   reply: AnyReply,
   { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
-  return resume(clientOf(request, client), request, reply)
+  return answer(resume, client, request, reply)
+}
+
+function answer(route: typeof callback, name: string, request: AnyRequest, reply: AnyReply): Promise<FastifyReply> {
+  return route(clientOf(request as FastifyRequest, name), request as FastifyRequest, reply as FastifyReply)
 }
