@@ -1,6 +1,6 @@
 /** What people install: the files, the entries, the types, and what it is not to bring along. */
 import { execFile } from 'node:child_process'
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,6 +10,7 @@ import { publint } from 'publint'
 import { rolldown } from 'rolldown'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Packed, packPackage } from '../helpers/pack.js'
+import { declaresClients, readSnippets } from '../helpers/snippets.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
@@ -176,3 +177,20 @@ test.each([
     expect(stdout).toBe('')
   },
 )
+
+test('snippets that say which clients an app has compile, each as an app of its own', {
+  timeout: 120_000,
+}, async () => {
+  const snippets = [...readSnippets()].filter(([, text]) => declaresClients(text))
+  expect(snippets.length).toBeGreaterThan(1)
+  for (const [name, text] of snippets) {
+    const app = await mkdtemp(join(folder, 'snippet-'))
+    await writeFile(join(app, `${name}.mts`), text)
+    const compilerOptions = { module: 'nodenext', target: 'es2023', strict: true, noEmit: true, types: ['node'] }
+    const config = { compilerOptions: { ...compilerOptions, skipLibCheck: true }, include: ['*.mts'] }
+    await writeFile(join(app, 'tsconfig.json'), JSON.stringify(config))
+    const tsc = join(root, 'node_modules/typescript/bin/tsc')
+    const { stdout } = await run(process.execPath, [tsc, '-p', app], { cwd: app }).catch((error) => error)
+    expect(stdout, name).toBe('')
+  }
+})
