@@ -7,6 +7,8 @@ import type { ScopeInput } from './provider/scopes.js'
  *
  * @example
  * ```ts
+ * import 'fastify-oauth2client'
+ *
  * declare module 'fastify-oauth2client' {
  *   interface RegisteredClients {
  *     oauth2: 'files.read' | 'calendar.read' // registered without a name
