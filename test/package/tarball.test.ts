@@ -135,6 +135,21 @@ test('the binary runs', async () => {
   expect(stdout).toMatch(/login.*keygen/s)
 })
 
+test('an import changes nothing but what is loaded', async () => {
+  const script = `const look = () => JSON.stringify([
+      Object.getOwnPropertyNames(globalThis), Object.getOwnPropertySymbols(globalThis).map(String),
+      process.eventNames().map((name) => [String(name), process.listenerCount(name)]),
+      process.env, process.cwd(), process.getActiveResourcesInfo().filter((name) => !/^(Pipe|TTY|FSReq)/.test(name)),
+    ])
+    // What Node itself sets up with the first file that is loaded, and with the packages that ours stands on.
+    for (const name of ${JSON.stringify([...Object.keys(dependencies), 'fastify'])}) await import(name)
+    const before = look()
+    for (const name of ${JSON.stringify(modules)}) await import(name)
+    console.log(look() === before ? 'the same' : before + look())`
+  const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', script], { cwd: folder })
+  expect(stdout.trim()).toBe('the same')
+})
+
 test.each(modules)('nothing of %s stays with who uses nothing of it', async (name) => {
   const input = 'virtual:app'
   const bundle = await rolldown({
@@ -142,8 +157,6 @@ test.each(modules)('nothing of %s stays with who uses nothing of it', async (nam
     cwd: folder,
     platform: 'node',
     external: (id) => id !== input && !/^[./]|^fastify-oauth2client/.test(id),
-    // What package.json says is not asked: it has to be true.
-    treeshake: { moduleSideEffects: true },
     plugins: [
       {
         name: 'app',
