@@ -32,7 +32,8 @@ const CHANGELOG = `# Changelog
 [1.1.0]: ${home}/releases/tag/v1.1.0
 `
 
-function check(tag: string, { version = '1.2.0', locked = version, changelog = CHANGELOG } = {}) {
+function check(tag: string, options: { version?: string; locked?: string; changelog?: string } = {}) {
+  const { version = '1.2.0', locked = version, changelog = CHANGELOG } = options
   const folder = mkdtempSync(join(tmpdir(), 'release-'))
   folders.push(folder)
   const write = (name: string, content: unknown) => writeFileSync(join(folder, name), JSON.stringify(content))
