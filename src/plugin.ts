@@ -117,12 +117,16 @@ type Settable<T> = { readonly [K in keyof T]: T[K] | undefined }
 /** The options of one of the clients. */
 type OptionsOfOne = { [Name in ClientName]: Named<Name, 'name', OAuth2ClientOptions<Name>> }[ClientName]
 
+/** What every request has of its own, which older versions of Fastify 5 do not count as decorated. */
+const REQUEST_MEMBERS: ReadonlySet<string> = /* @__PURE__ */ new Set(['id', 'params', 'raw', 'query', 'log', 'body'])
+
 const plugin: FastifyPluginAsync<Settable<OptionsOfOne>> = async (fastify, raw) => {
   const options = resolveOptions(raw as OAuth2ClientOptions, fastify.prefix)
   const { name } = options
   // A parent's client may be shadowed; what else there is of that name, such as `log` or `request.body`, may not.
   const shadows = registeredClient(fastify, name) !== undefined
-  if (Object.hasOwn(fastify, name) || (!shadows && (name in fastify || fastify.hasRequestDecorator(name)))) {
+  const onRequests = fastify.hasRequestDecorator(name) || REQUEST_MEMBERS.has(name)
+  if (Object.hasOwn(fastify, name) || (!shadows && (name in fastify || onRequests))) {
     throw new OptionError('name', `"${name}" is taken in this context. Give each registration a name of its own.`)
   }
   const client = new Client(options)
