@@ -1,6 +1,8 @@
 /** Our routes as handlers, for apps with `routes: false` that declare them themselves. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AnyReply, AnyRequest } from './any-server.js'
 import { clientOf } from './lookup.js'
+import type { ClientName } from './registered-clients.js'
 import { authorize } from './routes/authorize.js'
 import { callback } from './routes/callback.js'
 import { confirm } from './routes/confirm.js'
@@ -19,11 +21,11 @@ import { resume } from './routes/resume.js'
  * ```
  */
 export async function handleCallback(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { client = 'oauth2' }: { readonly client?: string } = {},
+  request: AnyRequest,
+  reply: AnyReply,
+  { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
-  return callback(clientOf(request, client), request, reply)
+  return answer(callback, client, request, reply)
 }
 
 /**
@@ -39,11 +41,11 @@ export async function handleCallback(
  * ```
  */
 export async function handleAuthorize(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { client = 'oauth2' }: { readonly client?: string } = {},
+  request: AnyRequest,
+  reply: AnyReply,
+  { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
-  return authorize(clientOf(request, client), request, reply)
+  return answer(authorize, client, request, reply)
 }
 
 /**
@@ -60,11 +62,11 @@ export async function handleAuthorize(
  * ```
  */
 export async function handleConfirm(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { client = 'oauth2' }: { readonly client?: string } = {},
+  request: AnyRequest,
+  reply: AnyReply,
+  { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
-  return confirm(clientOf(request, client), request, reply)
+  return answer(confirm, client, request, reply)
 }
 
 /**
@@ -80,9 +82,13 @@ export async function handleConfirm(
  * ```
  */
 export async function handleResume(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { client = 'oauth2' }: { readonly client?: string } = {},
+  request: AnyRequest,
+  reply: AnyReply,
+  { client = 'oauth2' }: { readonly client?: ClientName } = {},
 ): Promise<FastifyReply> {
-  return resume(clientOf(request, client), request, reply)
+  return answer(resume, client, request, reply)
+}
+
+function answer(route: typeof callback, name: string, request: AnyRequest, reply: AnyReply): Promise<FastifyReply> {
+  return route(clientOf(request as FastifyRequest, name), request as FastifyRequest, reply as FastifyReply)
 }

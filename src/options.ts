@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest, RouteShorthandOptions } from 'fastif
 import type { Credentials } from './credentials/credentials.js'
 import type { Claims } from './credentials/record.js'
 import type { OAuth2ClientError } from './errors.js'
-import type { ScopeInput } from './provider/scopes.js'
+import type { ClientName, ScopesOf } from './registered-clients.js'
 import type { Registration, RegistrationOptions } from './registration/registration.js'
 
 /**
@@ -57,17 +57,17 @@ export interface ProviderLogout {
  * Options of the plugin. `…Expiry` and `…Age` are seconds, `timeout` is milliseconds. What is registered with
  * {@link fastifyOAuth2Client}.
  */
-export interface OAuth2ClientOptions extends RegistrationOptions {
+export interface OAuth2ClientOptions<Name extends string = ClientName> extends RegistrationOptions {
   /** Decorator name: `request[name]`, `fastify[name]`. Register again under another name for another provider. Default `'oauth2'`. */
-  readonly name?: string
+  readonly name?: Name
   /** The public origin of the app; a path in it is a prefix that a proxy strips. Required in production, or `redirectUri`. */
   readonly baseUrl?: string
   /** The whole callback URL, instead of `baseUrl`. */
   readonly redirectUri?: string
   /** Always asked for and required. Default `['openid', 'email']` with OpenID Connect, else none. */
-  readonly scopes?: ScopeInput
+  readonly scopes?: ScopesOf<Name>
   /** What a bare `?scope=` may ask for besides `scopes`. Default none. */
-  readonly optionalScopes?: ScopeInput
+  readonly optionalScopes?: ScopesOf<Name>
   /** Incremental authorization: ask for what was granted before too. Default `true`. */
   readonly includeGrantedScopes?: boolean
   /** Lasting access through a refresh token. Default `'preferred'`. */

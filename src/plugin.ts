@@ -1,6 +1,7 @@
 /** The plugin: options, decorators, routes, and the end. */
-import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { AnyInstance } from './any-server.js'
 import { Client } from './client.js'
 import { addClient, clientsOf } from './clients.js'
 import type { DeletedUser, DeleteUserOptions } from './credentials/upkeep/delete-user.js'
@@ -15,6 +16,7 @@ import { clientOf, kClient, kReply, kStates, registeredClient, requestState } fr
 import type { OAuth2ClientOptions } from './options.js'
 import { loadLibraries } from './provider/libraries.js'
 import { parseScopes, type ScopeInput } from './provider/scopes.js'
+import type { ClientName, Named } from './registered-clients.js'
 import { resolveOptions } from './resolve-options.js'
 import { authorize } from './routes/authorize.js'
 import { backchannelLogout } from './routes/backchannel-logout.js'
@@ -39,7 +41,7 @@ import { automaticTelemetry } from './telemetry/automatic.js'
  * }
  * ```
  */
-export interface OAuth2Client {
+export interface OAuth2Client<Scope extends string = string> {
   /** The name that it is registered under. */
   readonly name: string
   /** Where people are sent to sign in or to grant more; like all paths here, as Fastify knows it, without a prefix that a proxy strips. */
@@ -55,7 +57,7 @@ export interface OAuth2Client {
   /** Where people see a form again that a guard with `resume` kept. See {@link handleResume}. */
   readonly resumePath: string
   /** {@link requireOAuth} of this client. */
-  requireOAuth(scopes?: ScopeInput, options?: Omit<GuardOptions, 'client'>): Guard
+  requireOAuth(scopes?: ScopeInput<Scope>, options?: Omit<GuardOptions, 'client'>): Guard
   /** {@link oauthAware} of this client. */
   oauthAware(): Guard
   /**
@@ -63,7 +65,7 @@ export interface OAuth2Client {
    *
    * @throws {StoreRequiredError} with `storage: 'session'`
    */
-  user(key: string): Promise<UserOAuth2>
+  user(key: string): Promise<UserOAuth2<Scope>>
   /**
    * Deletes everything that is stored for a user of this client. {@link deleteUser} does so for all clients of an app.
    *
@@ -111,7 +113,7 @@ export interface OAuth2Client {
  * ```
  */
 export async function deleteUser(
-  fastify: FastifyInstance,
+  fastify: AnyInstance,
   key: string,
   options?: DeleteUserOptions,
 ): Promise<Record<string, DeletedUser>> {
@@ -132,13 +134,20 @@ export async function deleteUser(
 /** The same options, also from variables that may not be set: `clientSecret: process.env.CLIENT_SECRET`. */
 type Settable<T> = { readonly [K in keyof T]: T[K] | undefined }
 
-const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify, raw) => {
+/** The options of one of the clients. */
+type OptionsOfOne = { [Name in ClientName]: Named<Name, 'name', OAuth2ClientOptions<Name>> }[ClientName]
+
+/** What every request has of its own, which older versions of Fastify 5 do not count as decorated. */
+const REQUEST_MEMBERS: ReadonlySet<string> = /* @__PURE__ */ new Set(['id', 'params', 'raw', 'query', 'log', 'body'])
+
+const plugin: FastifyPluginAsync<Settable<OptionsOfOne>> = async (fastify, raw) => {
   const telemetry = raw.telemetry ?? (await automaticTelemetry((message) => fastify.log.warn(message)))
   const options = resolveOptions({ ...raw, telemetry } as OAuth2ClientOptions, fastify.prefix)
   const { name } = options
   // A parent's client may be shadowed; what else there is of that name, such as `log` or `request.body`, may not.
   const shadows = registeredClient(fastify, name) !== undefined
-  if (Object.hasOwn(fastify, name) || (!shadows && (name in fastify || fastify.hasRequestDecorator(name)))) {
+  const onRequests = fastify.hasRequestDecorator(name) || REQUEST_MEMBERS.has(name)
+  if (Object.hasOwn(fastify, name) || (!shadows && (name in fastify || onRequests))) {
     throw new OptionError('name', `"${name}" is taken in this context. Give each registration a name of its own.`)
   }
   const client = new Client(options)
@@ -243,6 +252,9 @@ const plugin: FastifyPluginAsync<Settable<OAuth2ClientOptions>> = async (fastify
  * })
  * ```
  */
-const fastifyOAuth2Client = /* @__PURE__ */ fp(plugin, { fastify: '5.x', name: 'fastify-oauth2client' })
+const fastifyOAuth2Client: typeof plugin = /* @__PURE__ */ fp(plugin, {
+  fastify: '5.x',
+  name: 'fastify-oauth2client',
+})
 
 export default fastifyOAuth2Client

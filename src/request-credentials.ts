@@ -17,7 +17,7 @@ const RENEWED_FOR = 10_000
 const NOTHING: SignInRequirements = {}
 
 /** What guards and routes need of {@link RequestOAuth2}, and its members that say who it is. */
-export class RequestCredentials extends UserOAuth2 {
+export class RequestCredentials<Scope extends string = string> extends UserOAuth2<Scope> {
   /** @internal */
   readonly client: Client
   /** @internal */

@@ -5,19 +5,25 @@ import { stepUpFor } from './guards/step-up.js'
 import type { OAuth2Client } from './plugin.js'
 import { parseRequirements, type SignInRequirements } from './provider/authentication.js'
 import { parseScopes, type ScopeInput } from './provider/scopes.js'
+import type { RegisteredClients, ScopeOf } from './registered-clients.js'
 import { RequestCredentials } from './request-credentials.js'
 import { ensureBinding } from './session/session.js'
 import { sealTicket } from './session/ticket.js'
 import { createXsrfToken } from './xsrf/token.js'
 
+/** The declared clients that have a name, as members of the instance and of the request. */
+type OtherName = Exclude<keyof RegisteredClients, 'oauth2'>
+type Clients = { [Name in OtherName]: OAuth2Client<ScopeOf<Name>> }
+type RequestClients = { [Name in OtherName]: RequestOAuth2<ScopeOf<Name>> }
+
 declare module 'fastify' {
-  interface FastifyInstance {
+  interface FastifyInstance extends Clients {
     /** The OAuth client registered under the default name. */
-    oauth2: OAuth2Client
+    oauth2: OAuth2Client<ScopeOf<'oauth2'>>
   }
-  interface FastifyRequest {
+  interface FastifyRequest extends RequestClients {
     /** The credentials of whoever makes this request. */
-    oauth2: RequestOAuth2
+    oauth2: RequestOAuth2<ScopeOf<'oauth2'>>
   }
   interface FastifyContextConfig {
     /** Guards the route: `true`, `'aware'`, or the scopes that it needs. */
@@ -41,9 +47,9 @@ declare module 'fastify' {
  * }))
  * ```
  */
-export interface AuthorizeUrlOptions extends SignInRequirements {
+export interface AuthorizeUrlOptions<Scope extends string = string> extends SignInRequirements {
   /** What to ask for, besides the scopes of the options. Default: those alone. */
-  readonly scopes?: ScopeInput
+  readonly scopes?: ScopeInput<Scope>
   /** The account that it is for, or `'new'` for another one. */
   readonly account?: string
   /**
@@ -70,7 +76,7 @@ export interface AuthorizeUrlOptions extends SignInRequirements {
  * app.get('/', { onRequest: oauthAware() }, async ({ oauth2 }) => ({ text: greet(oauth2), _csrf: oauth2.xsrfToken }))
  * ```
  */
-export class RequestOAuth2 extends RequestCredentials {
+export class RequestOAuth2<Scope extends string = string> extends RequestCredentials<Scope> {
   /** Called with an error that `getAccessToken` or `fetch` threw into the handler. @internal */
   onFailure: ((this: RequestOAuth2, error: unknown) => void) | undefined
   /** What the guard needed that let the request pass. @internal */
@@ -123,7 +129,7 @@ export class RequestOAuth2 extends RequestCredentials {
    * @param returnUrl where to go afterwards: a path of this app. Default: whatever the page appends as `return_url`
    * @throws {OptionError} for scopes, `acrValues` or `maxAge` that are none
    */
-  async authorizeUrl(returnUrl?: string, options: AuthorizeUrlOptions = {}): Promise<string> {
+  async authorizeUrl(returnUrl?: string, options: AuthorizeUrlOptions<Scope> = {}): Promise<string> {
     const query = new URLSearchParams()
     const { scopes, acrValues, maxAge, ...others } = options
     const rest = { ...others, ...parseRequirements({ acrValues, maxAge }) }

@@ -41,6 +41,7 @@ export interface Revoked {
  * The stored credentials of one user. Members that are not promises need a guard, or `load()`, before them. `await
  * fastify.oauth2.user(key)` and `await manager.user(key)` give one.
  *
+ * @typeParam Scope what the app may ask about; what is granted is the provider's to say
  * @example
  * ```ts
  * import type { OAuth2Client } from 'fastify-oauth2client'
@@ -53,7 +54,7 @@ export interface Revoked {
  * }
  * ```
  */
-export class UserOAuth2 implements TokenSource {
+export class UserOAuth2<Scope extends string = string> implements TokenSource {
   /** @internal */
   protected readonly manager: CredentialManager
   /** @internal */
@@ -95,7 +96,7 @@ export class UserOAuth2 implements TokenSource {
   }
 
   /** Whether there are credentials that work, or that a refresh can make work, with all of `scopes`. */
-  hasCredentials(scopes?: ScopeInput): boolean {
+  hasCredentials(scopes?: ScopeInput<Scope>): boolean {
     const account = this.#usable
     return account !== undefined && this.#provider.scopes.covers(account.tokens.scopes, parseScopes(scopes))
   }
@@ -129,9 +130,9 @@ export class UserOAuth2 implements TokenSource {
   }
 
   /** The same members for one of the connected accounts. */
-  account(id: string): UserOAuth2 {
+  account(id: string): UserOAuth2<Scope> {
     this.assertLoaded()
-    const view = new UserOAuth2(this.manager, this.vault, id)
+    const view = new UserOAuth2<Scope>(this.manager, this.vault, id)
     view.snapshot = this.snapshot
     view.loaded = true
     // Credentials of one of several accounts that die in a handler get the answer of the guard too.

@@ -4,7 +4,7 @@ import type { Client } from '../client.js'
 import { OptionError } from '../errors.js'
 import { clientOf, kReply } from '../lookup.js'
 import type { SignInRequirements } from '../provider/authentication.js'
-import type { ScopeInput } from '../provider/scopes.js'
+import type { ClientName, Named, ScopesOf } from '../registered-clients.js'
 import { checkHook, type Guard, type GuardClaim, guardClaim, oauthAware, requireOAuth } from './require-oauth.js'
 
 /**
@@ -24,7 +24,15 @@ import { checkHook, type Guard, type GuardClaim, guardClaim, oauthAware, require
 export type GuardConfig =
   | boolean
   | 'aware'
-  | ({ readonly scopes?: ScopeInput; readonly client?: string; readonly account?: string } & SignInRequirements)
+  // Every string has the members of an object whose members are all optional.
+  | (object & { [Name in ClientName]: Named<Name, 'client', DeclaredGuardOptions<Name>> }[ClientName])
+
+/** What a route can ask for in its `config`. See {@link GuardOptions}. */
+export interface DeclaredGuardOptions<Name extends string = ClientName> extends SignInRequirements {
+  readonly scopes?: ScopesOf<Name>
+  readonly client?: Name
+  readonly account?: string
+}
 
 /**
  * Enforces `config.oauth2`. Read when a request comes, because a hook that sees routes being declared misses those that were

@@ -1,5 +1,6 @@
 /** The guards: who may pass. What the others get is in `challenge.ts`. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AnyReply, AnyRequest } from '../any-server.js'
 import type { Client } from '../client.js'
 import {
   InsufficientScopeError,
@@ -11,15 +12,11 @@ import {
 import { clientOf, requestState } from '../lookup.js'
 import { isRequired, joinRequirements, parseRequirements, type SignInRequirements } from '../provider/authentication.js'
 import { parseScopes, type ScopeInput } from '../provider/scopes.js'
+import type { ClientName, ScopesOf } from '../registered-clients.js'
 import type { RequestOAuth2 } from '../request.js'
 import { challenge, isClientError } from './challenge.js'
 import { answerForHandler, failBefore } from './handler-failure.js'
 import { checkResumable, WHERE } from './resume.js'
-
-// biome-ignore lint/suspicious/noExplicitAny: only this form fits http2 servers, custom loggers and typed routes alike
-type AnyRequest = FastifyRequest<any, any, any, any, any, any, any>
-// biome-ignore lint/suspicious/noExplicitAny: as above
-type AnyReply = FastifyReply<any, any, any, any, any, any, any>
 
 /**
  * A hook for `onRequest`, `preValidation` or `preHandler` of any route, whatever the server and its types are. Where Fastify
@@ -32,9 +29,9 @@ export interface Guard {
 }
 
 /** What a guard asks for besides scopes. The second argument of {@link requireOAuth}. */
-export interface GuardOptions extends SignInRequirements {
+export interface GuardOptions<Name extends string = ClientName> extends SignInRequirements {
   /** Name of the client. Default `'oauth2'`. */
-  readonly client?: string
+  readonly client?: Name
   /** The connected account that is used. Default: the first one. */
   readonly account?: string
   /**
@@ -64,7 +61,10 @@ export interface GuardOptions extends SignInRequirements {
  * app.post('/password', { onRequest: requireOAuth([], { maxAge: 300 }) }, async () => 'changed')
  * ```
  */
-export function requireOAuth(scopes?: ScopeInput, options: GuardOptions = {}): Guard {
+export function requireOAuth<Name extends ClientName = 'oauth2'>(
+  scopes?: ScopesOf<Name>,
+  options: GuardOptions<Name> = {},
+): Guard {
   return guardThat('requireOAuth', scopes, options)
 }
 
@@ -87,7 +87,10 @@ export function requireOAuth(scopes?: ScopeInput, options: GuardOptions = {}): G
  * app.get('/files', { onRequest: app.auth([verifyApiKey, verifyOAuth('files.read')]) }, async () => 'files')
  * ```
  */
-export function verifyOAuth(scopes?: ScopeInput, options: Omit<GuardOptions, 'resume'> = {}): Guard {
+export function verifyOAuth<Name extends ClientName = 'oauth2'>(
+  scopes?: ScopesOf<Name>,
+  options: Omit<GuardOptions<Name>, 'resume'> = {},
+): Guard {
   if ('resume' in options) {
     throw new OptionError(
       'verifyOAuth({ resume })',

@@ -2,8 +2,9 @@
 import { OptionError } from '../errors.js'
 import type { ScopeRules } from './preset.js'
 
-/** Scopes as a person may write them: `'a b'`, or `['a', 'b']`. {@link parseScopes} reads them. RFC 6749 section 3.3. */
-export type ScopeInput = string | readonly string[]
+/** Scopes as a person may write them: `'a b'`, or `['a', 'b']`. Where only some are meant, a text holds one of them.
+ * {@link parseScopes} reads them. RFC 6749 section 3.3. */
+export type ScopeInput<Scope extends string = string> = Scope | readonly Scope[]
 
 // RFC 6749 appendix A.4: printable ASCII without space, quote and backslash.
 const SCOPE_TOKEN = /^[\x21\x23-\x5b\x5d-\x7e]+$/

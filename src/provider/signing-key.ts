@@ -1,7 +1,7 @@
 /** Private keys in all the forms that people have them in. What signs for us: assertions, and requests. */
 import { createPrivateKey, type JsonWebKeyInput, KeyObject } from 'node:crypto'
 import { types } from 'node:util'
-import type { JWK } from 'jose'
+import type { CryptoKey, JWK } from 'jose'
 import { OptionError } from '../errors.js'
 
 /**

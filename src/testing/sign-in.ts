@@ -1,23 +1,24 @@
 /** People who are signed in to the app under test, without a provider and without a browser. */
 import { randomBytes } from 'node:crypto'
-import type { FastifyInstance } from 'fastify'
+import type { AnyInstance } from '../any-server.js'
 import { clientsOf } from '../clients.js'
 import type { Account } from '../credentials/record.js'
 import { NotRegisteredError, OptionError } from '../errors.js'
-import { parseScopes, type ScopeInput } from '../provider/scopes.js'
+import { parseScopes } from '../provider/scopes.js'
+import type { ClientName, ScopesOf } from '../registered-clients.js'
 import { dispatch } from './dispatch.js'
 
 /** Who signs in, and what they granted. For {@link signIn}. */
-export interface SignInOptions {
+export interface SignInOptions<Name extends string = ClientName> {
   /**
    * The person: a user name, whose identity is then that which `startAuthorizationServer` gives it (`sub-alice`,
    * `alice@example.test`), or the claims themselves, of which `sub` is the identity. Default `'alice'`.
    */
   readonly user?: string | (Readonly<Record<string, unknown>> & { readonly sub: string })
   /** What was granted besides the `scopes` of the plugin's options. Default: nothing. */
-  readonly scopes?: ScopeInput
+  readonly scopes?: ScopesOf<Name>
   /** The name that the plugin is registered under. Default `'oauth2'`. */
-  readonly client?: string
+  readonly client?: Name
   /** What `getAccessToken()` gives. Default: a random one. */
   readonly accessToken?: string
   /** Seconds from now until the access token has expired, by the plugin's clock; below zero it has. Default 3600. */
@@ -75,7 +76,10 @@ export interface SignedIn {
  * console.log(page.body === 'Hello alice@example.test')
  * ```
  */
-export async function signIn(app: FastifyInstance, options: SignInOptions = {}): Promise<SignedIn> {
+export async function signIn<Name extends ClientName = 'oauth2'>(
+  app: AnyInstance,
+  options: SignInOptions<Name> = {},
+): Promise<SignedIn> {
   const { user = 'alice', expiresIn = 3_600, another = false, headers = {}, client: name = 'oauth2' } = options
   await app.ready()
   const clients = [...clientsOf(app)].filter((client) => client.name === name)

@@ -32,6 +32,7 @@ const RULES: Record<string, readonly string[]> = {
   ],
   session: ['bounded-map', 'errors', 'keys', 'provider', 'flows', 'credentials', 'storage', 'client'],
   guards: [
+    'any-server',
     'errors',
     'events',
     'provider',
@@ -40,6 +41,7 @@ const RULES: Record<string, readonly string[]> = {
     'session',
     'client',
     'lookup',
+    'registered-clients',
     'request',
   ],
   health: ['errors', 'provider', 'credentials/vault', 'registration/checks', 'client', 'clients'],
@@ -66,7 +68,15 @@ const RULES: Record<string, readonly string[]> = {
     'provider/scopes',
   ],
   installed: ['errors', 'provider', 'flows', 'registration/provider', 'credentials/credentials'],
-  testing: ['clients', 'errors', 'storage/storage', 'credentials/record', 'provider/scopes'],
+  testing: [
+    'any-server',
+    'clients',
+    'errors',
+    'registered-clients',
+    'storage/storage',
+    'credentials/record',
+    'provider/scopes',
+  ],
   cli: [
     'errors',
     'keys',
@@ -82,7 +92,7 @@ const RULES: Record<string, readonly string[]> = {
 
 /** The only ones that know Fastify. */
 const FASTIFY =
-  /^(plugin|handlers|options|client|clients|lookup|request|request-credentials|index|health\/plugin|testing\/sign-in|testing\/dispatch)\.ts$|^(guards|routes|session)\//
+  /^(any-server|plugin|handlers|options|client|clients|lookup|request|request-credentials|index|health\/plugin|testing\/sign-in|testing\/dispatch)\.ts$|^(guards|routes|session)\//
 
 /** Without comments, whose examples are other programs. */
 const codeOf = (file: string) => readFileSync(join(src, file), 'utf8').replace(/^ *\/\*\*.*?\*\//gms, '')
