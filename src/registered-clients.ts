@@ -21,18 +21,18 @@ import type { ScopeInput } from './provider/scopes.js'
 // biome-ignore lint/suspicious/noEmptyInterface: apps fill it
 export interface RegisteredClients {}
 
-/** Scopes that OpenID Connect Core defines, in sections 3.1.2.1, 5.4 and 11: nobody has to declare those. */
+/** Scopes that OpenID Connect Core defines, in sections 3.1.2.1, 5.4 and 11: nobody has to declare those in {@link RegisteredClients}. */
 export type StandardScope = 'openid' | 'profile' | 'email' | 'address' | 'phone' | 'offline_access'
 
-/** The name of a client: of a declared one or `'oauth2'`, and any where none is declared. */
+/** The name of a client: one of {@link RegisteredClients} or `'oauth2'`, and any where none is declared. */
 export type ClientName = [keyof RegisteredClients] extends [never] ? string : keyof RegisteredClients | 'oauth2'
 
-/** The scopes of a client: any, unless they are declared. */
+/** The scopes of a client: any, unless {@link RegisteredClients} says which. */
 export type ScopeOf<Name extends string> = Name extends keyof RegisteredClients
   ? RegisteredClients[Name] | StandardScope
   : string
 
-/** Scopes of a client, as a person may write them. Where they are declared, a text holds one of them. */
+/** Scopes of a client, as a person may write them. Where {@link RegisteredClients} declares them, a text holds one of them. */
 export type ScopesOf<Name extends string> = ScopeInput<ScopeOf<Name>>
 
 /** `T`, with a `Key` that can be left out only for the client of the default name. */

@@ -27,10 +27,13 @@ export type GuardConfig =
   // Every string has the members of an object whose members are all optional.
   | (object & { [Name in ClientName]: Named<Name, 'client', DeclaredGuardOptions<Name>> }[ClientName])
 
-/** What a route can ask for in its `config`. See {@link GuardOptions}. */
+/** What a route can ask for in its `config`: a {@link GuardConfig}. */
 export interface DeclaredGuardOptions<Name extends string = ClientName> extends SignInRequirements {
+  /** What the route needs besides the `scopes` of the options. Default: nothing. */
   readonly scopes?: ScopesOf<Name>
+  /** Name of the client. Default `'oauth2'`. */
   readonly client?: Name
+  /** The connected account that is used. Default: the first one. */
   readonly account?: string
 }
 

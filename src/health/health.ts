@@ -4,7 +4,20 @@ import { reach } from '../credentials/vault.js'
 import { KeyInUseError } from '../errors.js'
 import { askProvider } from '../provider/reachable.js'
 
-/** How one client is doing. Words, and nothing of what anybody said. */
+/**
+ * How one client is doing. Words, and nothing of what anybody said.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { type ClientHealth, oauthAware } from 'fastify-oauth2client'
+ *
+ * const app = Fastify()
+ * const words = { ok: '', degraded: 'You cannot sign in at the moment.', down: 'We are looking after it.' }
+ * const banner = ({ status }: ClientHealth) => words[status]
+ * app.get('/', { onRequest: oauthAware() }, async () => banner(await app.oauth2.health()))
+ * ```
+ */
 export interface ClientHealth {
   /**
    * - `ok`: everybody is served
@@ -20,6 +33,7 @@ export interface ClientHealth {
   readonly keys: 'ok' | 'missing' | 'unchecked'
 }
 
+/** How long a look may take, and how long it is good for. {@link ClientHealth} is what it finds. */
 export interface HealthOptions {
   /** Milliseconds that each check may take. Default 2,000. */
   readonly timeout?: number

@@ -8,6 +8,7 @@ import { type ClientHealth, type HealthOptions, healthOf } from './health.js'
 
 export type { ClientHealth, HealthOptions }
 
+/** What the route says, and to whom. It tells of {@link ClientHealth}. */
 export interface HealthRouteOptions extends HealthOptions {
   /** Default `'/health/oauth2'`. */
   readonly path?: string

@@ -5,9 +5,11 @@ import type { GuardOutcome, ProviderRequest, StoreCall, Telemetry, Watch } from 
 
 export type { GuardOutcome, ProviderEndpoint, ProviderRequest, StoreCall, Telemetry, Watch } from './watch.js'
 
-/** Where spans and metrics go. Default: the providers that an SDK registered. */
+/** Where {@link openTelemetry} sends spans and metrics. */
 export interface OpenTelemetryOptions {
+  /** Of spans. Default: the one that an SDK registered. */
   readonly tracerProvider?: TracerProvider
+  /** Of metrics. Default: the one that an SDK registered. */
   readonly meterProvider?: MeterProvider
 }
 

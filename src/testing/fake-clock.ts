@@ -1,4 +1,4 @@
-/** Time that passes when a test says so. */
+/** Time that passes when a test says so: {@link fakeClock} makes one. */
 export interface FakeClock {
   /** Milliseconds since the epoch; bound, so that it can be handed over as `clock: clock.now`. */
   readonly now: () => number

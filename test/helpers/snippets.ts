@@ -10,11 +10,12 @@ export function readSnippets(): Map<string, string> {
   const snippets = new Map<string, string>()
   for (const file of ['README.md', ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)]) {
     if (!file.endsWith('.md')) continue
-    const all = [...readFileSync(join(root, file), 'utf8').matchAll(/^```[jt]s\n(.*?)^```/gms)].map(
-      (match) => match[1]!,
-    )
     // Those that begin with the name of a file are files of their own, which others of the page import. None is called a test here.
     const named = (block: string) => /^\/\/ (\S+)\.[jt]s\n/.exec(block)?.[1]?.replace('.test', '-test')
+    const all = [...readFileSync(join(root, file), 'utf8').matchAll(/^```([jt]s)\n(.*?)^```/gms)]
+      // JavaScript without a name is what somebody else's library has people write.
+      .filter(([, language, block = '']) => language === 'ts' || named(block))
+      .map(([, , block = '']) => block)
     const page = file.replace(/\W+/g, '-')
     for (const block of all.filter(named)) snippets.set(`${page}/${named(block)}`, block)
     const blocks = all.filter((block) => !named(block))
