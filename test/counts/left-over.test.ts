@@ -123,7 +123,11 @@ test.each(SETUPS.filter((setup) => !setup.endsWith('without cache')))(
     await app.signIn()
     await app.request()
     const unguarded = await functionsOf(app, held, '/unguarded')
-    // Some come and go with whatever else a process does.
-    expect(await functionsOf(app, held, '/guarded')).toBeLessThan(unguarded + 0.5)
+    // Some come and go with whatever else a process does, now and then; one that a guard makes comes every time.
+    let guarded = Number.POSITIVE_INFINITY
+    for (let tries = 0; tries < 3 && guarded >= unguarded + 0.5; tries += 1) {
+      guarded = Math.min(guarded, await functionsOf(app, held, '/guarded'))
+    }
+    expect(guarded).toBeLessThan(unguarded + 0.5)
   },
 )
