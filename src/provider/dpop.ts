@@ -69,7 +69,7 @@ export interface DPoPProofRequest {
 }
 
 /** Servers that are known by a nonce at least; each is one short text. */
-const KEPT_NONCES = 1_000
+const KEPT_NONCES = 500
 /** RFC 9449 section 8.1 says of which characters, and nobody needs more of them. */
 const NONCE = /^[\x21\x23-\x5b\x5d-\x7e]{1,1024}$/
 

@@ -306,7 +306,7 @@ describe('nonces', () => {
     for (const origin of origins)
       dpop.noteNonce('token', `${origin}/x`, new Headers({ 'dpop-nonce': origin.length.toString() }))
     const known = await Promise.all(origins.map(async (url) => nonceOf(await dpop.proof(key, { url }))))
-    expect([known[0], known[1], known[1_000]]).toEqual([undefined, expect.any(String), expect.any(String)])
+    expect([known[0], known[500], known[1_000]]).toEqual([undefined, expect.any(String), expect.any(String)])
   })
 
   test('H14: asked for a nonce, then cut off: the refresh token may be used up, and is not sent once more', async () => {
