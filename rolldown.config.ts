@@ -21,6 +21,7 @@ const entries = [...Object.values(exports), ...Object.values(bin)]
 
 /** What stores, presets, Google's credentials and tests need too: they do not load the client with it. */
 const BASE = [
+  'bounded-map',
   'clients',
   'errors',
   'keys/',

@@ -40,7 +40,7 @@ function membersOf(src: string, name: string): Set<string> {
   for (const file of readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'))) {
     const text = readFileSync(join(src, file), 'utf8')
     const declaration = new RegExp(
-      `^export (?:abstract )?(?:class|interface) ${name}\\b(?: extends (\\w+))?.*?\\{$(.*?)^\\}`,
+      `^export (?:abstract )?(?:class|interface) ${name}\\b(?:<[^>]*>)?(?: extends (\\w+))?.*?\\{$(.*?)^\\}`,
       'ms',
     ).exec(text)
     if (!declaration) continue

@@ -84,7 +84,7 @@ describe('encrypted', () => {
   test('has what the store has, and says what it is', async () => {
     const full = encrypted(memoryStore(), Buffer.alloc(32, 7))
     expect(full).toMatchObject({ encrypted: true, shared: false })
-    expect(Object.keys(full).sort()).toEqual(['delete', 'encrypted', 'get', 'list', 'lock', 'put', 'shared'])
+    expect(Object.keys(full).sort()).toEqual(['delete', 'encrypted', 'get', 'list', 'lock', 'name', 'put', 'shared'])
     expectTypeOf(full.lock).not.toBeUndefined()
 
     class Bare implements CredentialStore {
