@@ -21,7 +21,9 @@ const classes = new Map<string, string | undefined>()
 for (const file of readdirSync(src, { recursive: true, encoding: 'utf8' })) {
   if (!file.endsWith('.ts') || NOT_COUNTED.test(file)) continue
   const text = readFileSync(new URL(file, src), 'utf8')
-  for (const [, name, base] of text.matchAll(/^(?:export )?(?:abstract )?class (\w+)(?:<[^>]*>)?(?: extends (\w+))?/gm)) {
+  for (const [, name, base] of text.matchAll(
+    /^(?:export )?(?:abstract )?class (\w+)(?:<[^>]*>)?(?: extends (\w+))?/gm,
+  )) {
     classes.set(name as string, base)
   }
 }
