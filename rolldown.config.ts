@@ -43,6 +43,7 @@ const CLIENT = [
   'credentials/',
   'events',
   'health/health',
+  'telemetry/harmless',
   'telemetry/watched-fetch',
   'telemetry/watched-store',
 ]

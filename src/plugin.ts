@@ -86,7 +86,11 @@ export interface OAuth2Client<Scope extends string = string> {
    * @throws {StoreRequiredError} with `storage: 'session'`
    */
   sweep(options?: SweepOptions): Promise<SweepReport>
-  /** Whether provider, store and keys are there: what `/health` has a route for. Never rejects. */
+  /**
+   * Whether provider, store and keys are there: what `/health` has a route for. Whatever is down is an answer.
+   *
+   * @throws {OptionError} for options that are none
+   */
   health(options?: HealthOptions): Promise<ClientHealth>
   /** @internal */
   readonly [kClient]: Client
@@ -142,7 +146,7 @@ const REQUEST_MEMBERS: ReadonlySet<string> = /* @__PURE__ */ new Set(['id', 'par
 
 const plugin: FastifyPluginAsync<Settable<OptionsOfOne>> = async (fastify, raw) => {
   const telemetry = raw.telemetry ?? (await automaticTelemetry((message) => fastify.log.warn(message)))
-  const options = resolveOptions({ ...raw, telemetry } as OAuth2ClientOptions, fastify.prefix)
+  const options = resolveOptions(raw as OAuth2ClientOptions, fastify.prefix, telemetry)
   const { name } = options
   // A parent's client may be shadowed; what else there is of that name, such as `log` or `request.body`, may not.
   const shadows = registeredClient(fastify, name) !== undefined

@@ -61,6 +61,9 @@ export interface AuthorizeUrlOptions<Scope extends string = string> extends Sign
   readonly loginHint?: string
 }
 
+/** What guards leave behind for the handler. */
+type Standing = Pick<RequestOAuth2, 'required' | 'selected' | 'needed' | 'onFailure'>
+
 /**
  * `request.oauth2`: the credentials of whoever makes the request. It has every member of {@link UserOAuth2}, and those
  * that need a browser.
@@ -81,6 +84,19 @@ export class RequestOAuth2<Scope extends string = string> extends RequestCredent
   onFailure: ((this: RequestOAuth2, error: unknown) => void) | undefined
   /** What the guard needed that let the request pass. @internal */
   needed: readonly string[] = []
+
+  /** What guards have wanted so far, and what is to be done if it is not there any more. @internal */
+  get standing(): Standing {
+    const { required, selected, needed, onFailure } = this
+    return { required, selected, needed, onFailure }
+  }
+
+  set standing({ required, selected, needed, onFailure }: Standing) {
+    this.required = required
+    this.select(selected)
+    this.needed = needed
+    this.onFailure = onFailure
+  }
 
   /** A token for the `_csrf` field of a form that posts to the logout route. */
   get xsrfToken(): string {

@@ -58,10 +58,14 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
  * @param prefix the prefix of the Fastify context that the routes will be in
  * @throws {OptionError} {@link ClientSecretsError}
  */
-export function resolveOptions(raw: OAuth2ClientOptions, prefix = ''): ResolvedOptions {
+export function resolveOptions(
+  raw: OAuth2ClientOptions,
+  prefix = '',
+  telemetry: OAuth2ClientOptions['telemetry'] = raw.telemetry,
+): ResolvedOptions {
   checkKnown(raw, KNOWN, ELSEWHERE)
   const production = process.env.NODE_ENV === 'production'
-  const registration = new Registration(raw)
+  const registration = new Registration(raw, telemetry)
   const { name, provider, clientSecrets } = registration
   const path = (option: 'authorizePath' | 'callbackPath' | 'logoutPath', fallback: string) => {
     const value = raw[option] ?? fallback

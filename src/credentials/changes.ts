@@ -70,7 +70,8 @@ export async function adoptCredentials(
   credentials: Credentials,
 ): Promise<CredentialRecord> {
   const { issuer, clientId, clock, scopes } = keeper.provider
-  if ((credentials.issuer ?? issuer) !== issuer || (credentials.clientId ?? clientId) !== clientId) {
+  const { issuer: from = issuer, clientId: ours = clientId } = credentials
+  if (!(from === issuer || keeper.provider.isIssuer(from)) || ours !== clientId) {
     throw new ClientMismatchError()
   }
   const id = credentials.userId ?? (typeof credentials.claims?.sub === 'string' ? credentials.claims.sub : undefined)

@@ -233,7 +233,8 @@ export class Credentials {
    * it nobody knows how old the access token is, and it comes as expired if there is a refresh token: the first use refreshes.
    *
    * `scope` says what was granted. Where the answer has none, that is what was asked for (RFC 6749 section 5.1): `fields.scopes`. Who
-   * it is comes from the ID token, which is believed as it is stored and not verified again, or from `fields`; without either,
+   * it is comes from the ID token, which is believed as it is stored and not verified again, or from `fields`; never hand in what a browser
+   * or a phone sent, which is what `verifyIdToken` is for. The token's `iss` and `aud` are compared by `adopt()`. Without an identity,
    * `adopt()` takes the place of whatever is stored for the user.
    *
    * @param fields what is known besides

@@ -100,6 +100,10 @@ export function readTokenResponse(json: string | Json, fields: TokenResponseFiel
   const expiresAt = epoch(data.expires_at ?? data.expiry_date)
   const idToken = optional(data, 'id_token')
   const claims = claimsIn(idToken)
+  const id = textOf(claims?.sub)
+  if (fields.userId !== undefined && id !== undefined && fields.userId !== id) {
+    throw invalid('the ID token is of somebody else than `userId`.')
+  }
   const granted = data.scope === undefined || data.scope === null ? (fields.scopes ?? []) : scopesOf(data.scope)
   return {
     // How long it lives says nothing without when that was.
@@ -109,10 +113,11 @@ export function readTokenResponse(json: string | Json, fields: TokenResponseFiel
     // An ID token is what `openid` is about, whether or not the answer lists it.
     scopes: [...new Set([...granted, ...(claims ? ['openid'] : [])])],
     ...(claims ? { idToken, claims } : {}),
-    userId: fields.userId ?? textOf(claims?.sub),
+    userId: fields.userId ?? id,
     email: fields.email ?? textOf(claims?.email),
-    issuer: fields.issuer,
-    clientId: fields.clientId,
+    // A refresh token must not be sent to another provider than the one that it came from.
+    issuer: fields.issuer ?? textOf(claims?.iss),
+    clientId: fields.clientId ?? textOf(claims?.aud),
   }
 }
 

@@ -117,7 +117,7 @@ export class UserOAuth2<Scope extends string = string> implements TokenSource {
     return account?.identified ? account.id : null
   }
 
-  /** Claims of the verified ID token, or what the provider said about the person. */
+  /** Claims of the verified ID token, or what the provider said about the person; of imported credentials, what they came with. */
   get claims(): Claims | null {
     return this.current?.claims ?? null
   }

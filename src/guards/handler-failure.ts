@@ -1,5 +1,6 @@
 /** What becomes of credentials that die after the guard has let somebody pass: the handler's error gets the guard's answer. */
 import type { FastifyReply } from 'fastify'
+import type { Client } from '../client.js'
 import type { OAuth2ClientError } from '../errors.js'
 import type { RequestOAuth2 } from '../request.js'
 import { ownCopy } from './answer.js'
@@ -16,31 +17,49 @@ export function answerForHandler(oauth2: RequestOAuth2, needed: readonly string[
 }
 
 /**
- * The same for an error that is thrown before the handler, where it may not be the last word: another function may let the request in.
+ * The same for an error that is thrown before the handler, where it may not be the last word: another function may let the request
+ * in, and then what a guard before this one wanted is what counts.
  *
+ * @param standing what guards had left behind before this one
  * @returns the error to throw, which is nobody else's
  */
 export function failBefore(
   oauth2: RequestOAuth2,
   needed: readonly string[],
   shared: OAuth2ClientError,
+  standing: RequestOAuth2['standing'],
 ): OAuth2ClientError {
   const error = ownCopy(shared)
   answerForHandler(oauth2, needed)
-  oauth2.onFailure?.(error)
+  lookFor(oauth2, error, (reply) => noteRefusal(oauth2.client, reply, error))
+  oauth2.standing = standing
   return error
+}
+
+/** Tells whoever watches what became of a request that may not pass, once its answer is on its way. */
+export function noteRefusal({ options }: Client, reply: FastifyReply, { code }: OAuth2ClientError): void {
+  options.watch?.guard(reply.getHeader('location') === undefined ? 'refused' : 'redirected', code)
+}
+
+function answerFailure(this: RequestOAuth2, failure: unknown): void {
+  this.onFailure = undefined
+  lookFor(this, failure)
 }
 
 /**
  * No hook of Fastify can still redirect at that point; so after such a failure, and only then, we look at what is sent: first the
  * error on its way to the error handler, then whatever that one makes of it.
  */
-function answerFailure(this: RequestOAuth2, failure: unknown): void {
-  this.onFailure = undefined
-  const { client, request, needed } = this
-  const reply = this.reply as FastifyReply
+function lookFor(oauth2: RequestOAuth2, failure: unknown, answered?: (reply: FastifyReply) => void): void {
+  const { client, request, needed, standing } = oauth2
+  const reply = oauth2.reply as FastifyReply
   const { send } = reply
-  const challenged = (error: OAuth2ClientError) => challenge(client, request, reply, error, this, needed)
+  const challenged = async (error: OAuth2ClientError) => {
+    // By now another guard may have wanted something else.
+    oauth2.standing = standing
+    await challenge(client, request, reply, error, oauth2, needed)
+    answered?.(reply)
+  }
   let handled = false
   const looking = function (this: FastifyReply, ...args: [payload?: unknown]) {
     if (args[0] === failure && !handled) {

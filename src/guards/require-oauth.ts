@@ -15,7 +15,7 @@ import { parseScopes, type ScopeInput } from '../provider/scopes.js'
 import type { ClientName, ScopesOf } from '../registered-clients.js'
 import type { RequestOAuth2 } from '../request.js'
 import { challenge, isClientError } from './challenge.js'
-import { answerForHandler, failBefore } from './handler-failure.js'
+import { answerForHandler, failBefore, noteRefusal } from './handler-failure.js'
 import { checkResumable, WHERE } from './resume.js'
 
 /**
@@ -82,7 +82,8 @@ export function requireOAuth<Name extends ClientName = 'oauth2'>(
  * const app = Fastify()
  * await app.register(auth)
  * async function verifyApiKey({ headers }: FastifyRequest) {
- *   if (headers['x-api-key'] !== process.env.API_KEY) throw new Error('no such key')
+ *   const key = process.env.API_KEY
+ *   if (!key || headers['x-api-key'] !== key) throw new Error('no such key')
  * }
  * app.get('/files', { onRequest: app.auth([verifyApiKey, verifyOAuth('files.read')]) }, async () => 'files')
  * ```
@@ -214,9 +215,9 @@ function passesAtOnce(
   client: Client,
   request: FastifyRequest,
   reply: FastifyReply,
-  { needed, required, account, resume }: Demand,
+  { needed, required, account, resume, throws }: Demand,
 ): boolean {
-  if (resume) return false
+  if (resume || throws) return false
   const oauth2 = requestState(client, request, reply)
   try {
     if (oauth2.ownRoute || !oauth2.loadAtHand()) return false
@@ -245,6 +246,7 @@ async function guard(
     await arrived(client, request, reply)
   }
   const oauth2 = requestState(client, request, reply)
+  const { standing } = oauth2
   if (isRequired(required)) oauth2.required = joinRequirements(oauth2.required, required)
   try {
     await oauth2.load({ recall: true })
@@ -254,10 +256,7 @@ async function guard(
     if (!oauth2.isReady(needed, required)) await makeReady(oauth2, needed, required)
   } catch (error) {
     if (!isClientError(error)) throw error
-    if (throws) {
-      client.options.watch?.guard('refused', error.code)
-      throw failBefore(oauth2, needed, error)
-    }
+    if (throws) throw failBefore(oauth2, needed, error, standing)
     return answered(client, reply, error, challenge(client, request, reply, error, oauth2, needed, resume))
   }
   client.options.watch?.guard('allowed')
@@ -297,11 +296,11 @@ async function aware(client: Client, request: FastifyRequest, reply: FastifyRepl
 async function answered(
   client: Client,
   reply: FastifyReply,
-  { code }: OAuth2ClientError,
+  error: OAuth2ClientError,
   sending: Promise<FastifyReply>,
 ): Promise<FastifyReply> {
   await sending
-  client.options.watch?.guard(reply.getHeader('location') === undefined ? 'refused' : 'redirected', code)
+  noteRefusal(client, reply, error)
   // Whoever hangs up while a session is being saved ends the wait before anything was sent, and Fastify would go on to the
   // handler: for somebody who may not pass, and with a second response.
   if (!reply.sent) reply.hijack()

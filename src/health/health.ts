@@ -3,6 +3,7 @@ import type { Client } from '../client.js'
 import { reach } from '../credentials/vault.js'
 import { KeyInUseError } from '../errors.js'
 import { askProvider } from '../provider/reachable.js'
+import { milliseconds, numberOf } from '../registration/checks.js'
 
 /**
  * How one client is doing. Words, and nothing of what anybody said.
@@ -21,8 +22,9 @@ import { askProvider } from '../provider/reachable.js'
 export interface ClientHealth {
   /**
    * - `ok`: everybody is served
-   * - `degraded`: the provider does not answer: nobody can sign in, and what is stored works while access tokens last
-   * - `down`: the store does not answer, or holds what our keys do not open
+   * - `degraded`: some are not: the provider does not answer, so that nobody can sign in and what is stored works while access tokens
+   *   last; or the store holds records that our keys do not open
+   * - `down`: the store does not answer
    */
   readonly status: 'ok' | 'degraded' | 'down'
   /** `unchecked` where it has no address that can be asked without an effect. */
@@ -51,11 +53,16 @@ interface Known {
 /** What was found last, for whoever asks: probes come in numbers, and none of them is worth a request to a provider. */
 const found = new WeakMap<Client, Known>()
 
-/** Never rejects. However many ask, one look is under way. */
-export function healthOf(
-  client: Client,
-  { timeout = 2_000, cacheMaxAge = 5 }: HealthOptions = {},
-): Promise<ClientHealth> {
+/** @throws {OptionError} */
+export function checkHealthOptions({ timeout, cacheMaxAge }: HealthOptions): void {
+  milliseconds('timeout', timeout)
+  numberOf('cacheMaxAge', cacheMaxAge, 0)
+}
+
+/** However many ask, one look is under way, and whatever it finds is an answer. @throws {OptionError} */
+export async function healthOf(client: Client, options: HealthOptions = {}): Promise<ClientHealth> {
+  checkHealthOptions(options)
+  const { timeout = 2_000, cacheMaxAge = 5 } = options
   const now = client.options.clock()
   const known = found.get(client)
   if (known && (!known.over || Math.abs(now - known.at) < cacheMaxAge * 1000)) return known.health
@@ -72,8 +79,10 @@ async function look(client: Client, timeout: number): Promise<ClientHealth> {
     within(timeout, () => askProvider(client.options.provider)).catch(() => 'down' as const),
     lookAtStore(client, timeout),
   ])
-  const down = stored.store === 'down' || stored.keys === 'missing'
-  const status = down ? 'down' : provider === 'down' ? 'degraded' : 'ok'
+  // A key that is missing concerns those whose records it sealed. Any writer to the store can note one, and that must not take all
+  // instances out of service.
+  const degraded = provider === 'down' || stored.keys === 'missing'
+  const status = stored.store === 'down' ? 'down' : degraded ? 'degraded' : 'ok'
   return { status, provider, ...stored }
 }
 

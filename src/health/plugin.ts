@@ -3,8 +3,8 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { clientsOf } from '../clients.js'
 import { NotRegisteredError, OptionError } from '../errors.js'
-import { checkKnown, milliseconds, numberOf } from '../registration/checks.js'
-import { type ClientHealth, type HealthOptions, healthOf } from './health.js'
+import { checkKnown } from '../registration/checks.js'
+import { type ClientHealth, checkHealthOptions, type HealthOptions, healthOf } from './health.js'
 
 export type { ClientHealth, HealthOptions }
 
@@ -15,7 +15,7 @@ export interface HealthRouteOptions extends HealthOptions {
   /** Names of the clients that it is about. Default: all of the app's. */
   readonly clients?: readonly string[]
   /** Whether the answer tells of each client, or who may see that. Default `false`: one word. */
-  readonly details?: boolean | ((request: FastifyRequest) => boolean)
+  readonly details?: boolean | ((request: FastifyRequest) => boolean | Promise<boolean>)
   /**
    * Whether a provider that does not answer makes the app count as not ready. Default `false`: every instance would be taken away at
    * once, and with them what works without the provider.
@@ -35,8 +35,7 @@ const KNOWN = {
 const plugin: FastifyPluginAsync<HealthRouteOptions> = async (fastify, options) => {
   checkKnown(options, KNOWN)
   const { path = '/health/oauth2', clients: names, details = false, providerRequired = false } = options
-  const timeout = milliseconds('timeout', options.timeout) ?? 2_000
-  const cacheMaxAge = numberOf('cacheMaxAge', options.cacheMaxAge, 0) ?? 5
+  checkHealthOptions(options)
   if (!['boolean', 'function'].includes(typeof details))
     throw new OptionError('details', 'must be a boolean or a function.')
   if (names !== undefined && !(Array.isArray(names) && names.every((name) => typeof name === 'string'))) {
@@ -50,12 +49,14 @@ const plugin: FastifyPluginAsync<HealthRouteOptions> = async (fastify, options) 
   // Probes come every few seconds, and say nothing that is worth a line each.
   fastify.get(path, { logLevel: 'warn' }, async (request, reply) => {
     const found = await Promise.all(
-      chosen().map(async (client) => [client.name, await healthOf(client, { timeout, cacheMaxAge })] as const),
+      chosen().map(async (client) => [client.name, await healthOf(client, options)] as const),
     )
     const status = worst(found.map(([, health]) => health))
-    const ready = status === 'ok' || (status === 'degraded' && !providerRequired)
+    const missed = providerRequired && found.some(([, { provider }]) => provider === 'down')
+    const ready = status !== 'down' && !missed
     reply.code(ready ? 200 : 503).header('cache-control', 'no-store')
-    const shown = typeof details === 'function' ? details(request) : details
+    // A promise that was not waited for would be as good as yes.
+    const shown = (typeof details === 'function' ? await details(request) : details) === true
     return shown ? { status, clients: Object.fromEntries(found) } : { status }
   })
 }

@@ -14,6 +14,7 @@ import type { ProviderOptions } from '../provider/preset.js'
 import type { ProfileOptions } from '../provider/profile.js'
 import type { Provider } from '../provider/provider.js'
 import type { CredentialStore } from '../storage/storage.js'
+import { harmless } from '../telemetry/harmless.js'
 import type { Telemetry, Watch } from '../telemetry/watch.js'
 import { watchedStore } from '../telemetry/watched-store.js'
 import { type Kind, numberOf } from './checks.js'
@@ -136,12 +137,16 @@ export class Registration {
   readonly clock: () => number
   readonly watch: Watch | undefined
 
-  /** @throws {OptionError} {@link ClientSecretsError} */
-  constructor(raw: RegistrationOptions) {
+  /**
+   * @param telemetry who watches, where nobody wrote that down
+   * @throws {OptionError} {@link ClientSecretsError}
+   */
+  constructor(raw: RegistrationOptions, telemetry = raw.telemetry) {
     this.name = raw.name ?? 'oauth2'
     if (!/^[A-Za-z_$][\w$]*$/.test(this.name))
       throw new OptionError('name', 'must be a JavaScript identifier, such as "github".')
-    this.watch = resolveTelemetry(raw.telemetry)?.watch(this.name)
+    const watch = resolveTelemetry(telemetry)?.watch(this.name)
+    this.watch = watch && harmless(watch)
     const { provider, clientSecrets } = resolveProvider(raw, raw.timeout, this.watch)
     this.clientSecrets = clientSecrets
     this.provider = provider

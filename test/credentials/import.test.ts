@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CredentialManager, Credentials } from '../../src/credentials/index.js'
+import { CredentialsInvalidError } from '../../src/errors.js'
 import { memoryStore } from '../../src/storage/memory.js'
 import { StrictProvider } from '../helpers/strict-provider.js'
 
@@ -143,7 +144,7 @@ describe('Credentials.fromTokenResponse', () => {
     expect({ ...Credentials.fromTokenResponse(whole) }).toMatchObject(expected)
     expect({ ...Credentials.fromTokenResponse(JSON.stringify(whole)) }).toMatchObject(expected)
     const told = {
-      userId: '7',
+      userId: 'sub-alice',
       email: 'a@example.com',
       clientId: CLIENT,
       issuer: 'https://a.example',
@@ -184,6 +185,26 @@ describe('Credentials.fromTokenResponse', () => {
       'refresh-canary',
       '7',
     ])
+  })
+
+  test('an ID token of another provider, for another client or of somebody else is no ground for sending anything', async () => {
+    const manager = new CredentialManager({
+      provider: { issuer: 'https://issuer.example' },
+      clientId: 'client',
+      storage: memoryStore(),
+      encryptionKeys: 'k'.repeat(32),
+    })
+    const user = await manager.user('alice')
+    const ours = { iss: 'https://issuer.example', aud: 'client', sub: '7' }
+    const adopt = async (claims: object) =>
+      user.adopt(Credentials.fromTokenResponse({ ...answer, id_token: idToken(claims) }))
+    for (const other of [{ iss: 'https://other.example' }, { aud: 'another-client' }])
+      await expect(adopt({ ...ours, ...other })).rejects.toMatchObject({ code: 'FST_OAUTH2_CLIENT_MISMATCH' })
+    await adopt(ours)
+    expect(user.userId).toBe('7')
+    expect(() => Credentials.fromTokenResponse({ ...answer, id_token: idToken(ours) }, { userId: '8' })).toThrow(
+      CredentialsInvalidError,
+    )
   })
 
   test.each(['not-a-jwt', 'a.b.c', `a.${Buffer.from('[]').toString('base64url')}.c`])(

@@ -36,6 +36,18 @@ async function start(options: TestAppOptions = {}) {
         server.get('/and-oauth-first', { onRequest: server.auth([verifyOAuth(), verifyApiKey] as never, all) }, run)
         server.get('/run-all', { preHandler: server.auth([verifyOAuth(), verifyApiKey] as never, { run: 'all' }) }, run)
         server.get('/answers', { onRequest: functions(requireOAuth(), verifyApiKey) }, run)
+        server.get(
+          '/inside',
+          {
+            onRequest: requireOAuth(),
+            preHandler: functions(verifyOAuth('files.read', { account: 'nobody' }), verifyApiKey),
+          },
+          async (request) => {
+            const { selected } = request.oauth2
+            await request.oauth2.getAccessToken({ rejected: (await request.oauth2.getAccessToken()).token })
+            return { selected }
+          },
+        )
         server.get('/alone', { preHandler: verifyOAuth('files.read') }, run)
         server.get('/two', { onRequest: functions(verifyOAuth('files.read'), verifyOAuth('calendar.read')) }, run)
         options.routes?.(server, provider)
@@ -99,6 +111,16 @@ describe('or', () => {
     expect(body.authorizeUrl).toContain('ticket=')
     expect((await browser.goto(`${url}/two`)).status).toBe(200)
   })
+})
+
+test('what a guard before wanted still counts where another function let the request in', async () => {
+  const { browser, url, provider } = await start()
+  await browser.goto(`${url}/profile`)
+  expect(json(await browser.xhr(`${url}/inside`, { headers: KEY }))).toEqual([200, {}])
+  provider.tokenAnswer = () => ({ status: 400, body: { error: 'invalid_grant' } })
+  const answer = json(await browser.xhr(`${url}/inside`, { headers: KEY }))
+  expect(answer).toMatchObject([401, { code: 'FST_OAUTH2_CREDENTIALS_REQUIRED' }])
+  expect(answer[1].authorizeUrl).toContain('/oauth2authorize')
 })
 
 describe('and', () => {

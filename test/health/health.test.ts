@@ -106,8 +106,9 @@ test('records that need a key which this process does not have', async () => {
   )
   await young.browser.goto(`${young.url}/profile`)
   old.clock.advance(5_000)
-  const words = { status: 'down', provider: 'ok', store: 'ok', keys: 'missing' }
-  expect(await old.look()).toEqual([503, { status: 'down', clients: { oauth2: words } }])
+  // Anybody who writes to the store can note a key: not all instances may go out of service for it.
+  const words = { status: 'degraded', provider: 'ok', store: 'ok', keys: 'missing' }
+  expect(await old.look()).toEqual([200, { status: 'degraded', clients: { oauth2: words } }])
   expect(await young.look()).toMatchObject([200, { clients: { oauth2: { keys: 'ok' } } }])
 })
 
@@ -224,4 +225,20 @@ test('a client that nobody registered is missed when the app starts, and so is a
     other.register(health, options as never)
     await expect(other.ready(), JSON.stringify(options)).rejects.toThrow(OptionError)
   }
+})
+
+test('details that are decided later are not shown before', async () => {
+  for (const [said, shown] of [
+    [false, undefined],
+    [true, all({ provider: 'ok', store: 'ok', keys: 'ok' }).clients],
+  ] as const) {
+    const { look } = await start({ details: async () => said })
+    expect((await look())[1].clients).toEqual(shown)
+  }
+})
+
+test('options of fastify.oauth2.health() are checked as those of the route are', async () => {
+  const { app } = await start()
+  await expect(app.oauth2.health({ cacheMaxAge: Number.NaN })).rejects.toThrow(OptionError)
+  await expect(app.oauth2.health({ timeout: 'soon' as never })).rejects.toThrow(OptionError)
 })

@@ -246,6 +246,33 @@ test('the real authorization server: a sign-in and a refresh are told of', async
   expect((await sdk.points())['oauth2client.sign_ins']?.points[0]?.count).toBeGreaterThanOrEqual(1)
 })
 
+test('whoever watches and fails changes nothing', async () => {
+  const fail = (): never => {
+    throw new Error('of the watch')
+  }
+  const afterwards = async <T>(run: () => Promise<T>): Promise<T> => {
+    await run()
+    return fail()
+  }
+  const watch = {
+    guard: fail,
+    signIn: fail,
+    refreshFailed: fail,
+    refresh: afterwards,
+    callback: fail,
+    store: (_call: unknown, run: () => Promise<unknown>) => afterwards(run) as never,
+    request: (_request: unknown, run: () => Promise<Response>) => afterwards(run),
+  }
+  const { browser, url, clock, provider } = await start({ client: { telemetry: { watch: () => watch } } })
+  provider.refreshTokenPolicy = 'rotate'
+  for (let times = 0; times < 3; times += 1) {
+    expect((await browser.goto(`${url}/profile`)).status).toBe(200)
+    clock.advance(HOUR)
+  }
+  expect(provider.count('token', 'authorization_code')).toBe(1)
+  expect(provider.count('token', 'refresh_token')).toBe(2)
+})
+
 test('telemetry: false tells nobody', async () => {
   const { browser, url, sdk } = await start({ client: { telemetry: false } })
   await browser.goto(`${url}/profile`)
