@@ -175,7 +175,8 @@ test('a clock for both: what has passed for one has passed for the other', async
   }
   clock.advance(3_590_000)
   expect(await status()).toBe(200)
-  expect(Math.abs((await active()).exp - clock.now() / 1_000 - 10)).toBeLessThan(2)
-  clock.advance(11_000)
+  // To whole seconds, some times over.
+  expect(Math.abs((await active()).exp - clock.now() / 1_000 - 10)).toBeLessThan(5)
+  clock.advance(16_000)
   expect(await status()).toBe(401)
 })
