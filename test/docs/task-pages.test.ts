@@ -89,7 +89,13 @@ test('several-providers.md: sign in with either', { timeout: 60_000 }, async () 
   }
   const alice = new Browser()
   expect((await alice.goto(page.url(3000))).body).toContain('Sign in with')
+  // Whoever knew the session before the sign-in, or planted it, is nobody.
+  const thief = alice.clone()
+  const sessionOf = (browser: Browser) => browser.cookies().find(({ name }) => name === 'sessionId')?.value
   expect((await begin(alice, '/oauth2authorize', 'alice')).body).toContain('You are user-1, with 1 of one, 0 of two')
+  expect([sessionOf(thief), sessionOf(alice)]).toEqual([expect.any(String), expect.any(String)])
+  expect(sessionOf(alice)).not.toBe(sessionOf(thief))
+  expect((await thief.goto(page.url(3000))).body).toContain('Sign in with')
   expect((await begin(alice, '/oauth2authorize/crm', 'ally')).body).toContain('You are user-1, with 1 of one, 1 of two')
   const elsewhere = new Browser()
   expect((await begin(elsewhere, '/oauth2authorize/crm', 'ally')).body).toContain(
