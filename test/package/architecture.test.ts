@@ -17,7 +17,7 @@ const RULES: Record<string, readonly string[]> = {
   flows: ['errors', 'provider', 'credentials/record'],
   events: ['credentials/record', 'flows'],
   registration: ['errors', 'keys', 'provider', 'flows', 'events', 'storage/storage', 'telemetry'],
-  xsrf: [],
+  xsrf: ['errors'],
   storage: ['bounded-map', 'errors', 'keys', 'credentials'],
   credentials: [
     'bounded-map',

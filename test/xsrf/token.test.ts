@@ -1,6 +1,7 @@
 import { createSecretKey } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { OptionError } from '../../src/errors.js'
 import { createXsrfToken, verifyXsrfToken } from '../../src/xsrf/token.js'
 
 const key = 'a secret of at least thirty-two random bytes'
@@ -97,6 +98,32 @@ describe('XS-2 the message is user, action and time', () => {
     const bytes = Buffer.from(key)
     expect(verifyXsrfToken(bytes, token, binding)).toBe(true)
     expect(verifyXsrfToken(createSecretKey(bytes), token, binding)).toBe(true)
+  })
+})
+
+describe('a key that anybody could guess is refused, by both', () => {
+  const bytes = Buffer.alloc(31, 7)
+  test.each([
+    ['a variable that is empty', ''],
+    ['one that is not set', undefined as never],
+    ['text that is too short', 'x'.repeat(31)],
+    ['bytes that are too few', bytes],
+    ['a key object with too few', createSecretKey(bytes)],
+  ])('%s', (_name, short) => {
+    for (const use of [
+      () => createXsrfToken(short, binding),
+      () => verifyXsrfToken(short, token, binding),
+      () => verifyXsrfToken(short, undefined, binding),
+    ]) {
+      expect(use).toThrow(OptionError)
+      expect(use).toThrow('Option "key": must have at least 32 bytes.')
+    }
+  })
+
+  test('32 bytes are enough, however many characters they are', () => {
+    for (const enough of ['x'.repeat(32), 'é'.repeat(16), Buffer.alloc(32), createSecretKey(Buffer.alloc(32))]) {
+      expect(verifyXsrfToken(enough, createXsrfToken(enough, binding), binding)).toBe(true)
+    }
   })
 })
 
