@@ -11,9 +11,12 @@ export const secret = (name) => readFileSync(join(SECRETS, name), 'utf8').trim()
 
 /** pg takes host, user and name from PGHOST, PGUSER and PGDATABASE. */
 export function openDatabase() {
-  const pool = new pg.Pool({ password: secret('postgres-password'), connectionTimeoutMillis: 5_000 })
-  // A connection that breaks while it is idle gets replaced; without a listener it would end the process.
-  pool.on('error', (error) => console.error(error.message))
+  const times = { connectionTimeoutMillis: 5_000, statement_timeout: 5_000 }
+  const pool = new pg.Pool({ password: secret('postgres-password'), ...times })
+  // A connection that breaks gets replaced, whether it is idle or lent out; without listeners it would end the process.
+  const log = (error) => console.error(error.message)
+  pool.on('error', log)
+  pool.on('connect', (client) => client.on('error', log))
   return new Kysely({ dialect: new PostgresDialect({ pool }) })
 }
 

@@ -87,6 +87,11 @@ ${where}
 
 export function readmeFile(choices: Choices): string {
   const { name, provider, store } = choices
+  const { preset, issuer } = provider
+  const providerOptions = [
+    ...(preset === undefined ? [] : [`--provider ${preset}`]),
+    ...(issuer === undefined ? [] : [`--issuer ${issuer}`]),
+  ].join(' ')
   const at = provider.console === undefined ? `At ${provider.label}` : `At [${provider.label}](${provider.console})`
   const file = (path: string) => `\`${path}.${extension(choices)}\``
   const server =
@@ -114,8 +119,8 @@ ${provider.page === undefined ? '' : `\n   It asks for the scope \`${provider.pa
 ## In production
 
 Register \`https://<your host>/oauth2callback\` too, and set \`NODE_ENV=production\` and \`BASE_URL=https://<your host>\`.
-\`npx fastify-oauth2client doctor --base-url https://<your host>\` says what is still wrong. Sessions are in memory: give
-\`@fastify/session\` a store before there are several processes.
+\`npx fastify-oauth2client doctor ${providerOptions} --client-id <id> --base-url https://<your host>\` says
+what is still wrong. Sessions are in memory: give \`@fastify/session\` a store before there are several processes.
 
 ## Where is what
 

@@ -136,8 +136,9 @@ ${imported('pg', 'pg')}
 
 export async function openStore(connectionString${type}) {
   const pool = new pg.Pool({ connectionString, connectionTimeoutMillis: 5_000 })
-  // Connections that break while nobody uses them end the process otherwise.
+  // Connections that break, idle or lent out, end the process otherwise.
   pool.on('error', (error) => console.error(error.message))
+  pool.on('connect', (client) => client.on('error', (error) => console.error(error.message)))
   const db = new Kysely${type === '' ? '' : '<any>'}({ dialect: new PostgresDialect({ pool }) })
   await createCredentialTables(db)
   return { storage: sqlStore({ db }), close: () => db.destroy() }
