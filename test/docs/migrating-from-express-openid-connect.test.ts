@@ -15,7 +15,8 @@ const NAME = 'appSession'
 async function world() {
   const page = await startPage('migrating-from-express-openid-connect.md')
   const env = { ISSUER: page.google.issuer, OLD_SECRET: real.secret }
-  return { ...page, start: (name: string) => page.start(name, {}, { env }) }
+  const start = (name: string, more = {}) => page.start(name, {}, { env: { ...env, ...more } })
+  return { ...page, start }
 }
 
 /** A cookie as the library makes it. */
@@ -93,7 +94,8 @@ test('the session of whoever comes with a cookie of before is another than that 
 
 test('a cookie that the library itself made is read', async () => {
   const { start } = await world()
-  const { app, url } = await start('from-app-session')
+  // Whose ID token is in it, and for whom.
+  const { app, url } = await start('from-app-session', { ISSUER: 'https://example.eu.auth0.com/', CLIENT_ID: 'client' })
   const browser = browserWith(real.appSession)
   expect((await browser.xhr(`${url}/session`)).json().userId).toBe('sub-alice')
   const { credentials, email } = await app.oauth2.user('sub-alice')
