@@ -62,7 +62,12 @@ export interface AuthorizeUrlOptions<Scope extends string = string> extends Sign
 }
 
 /** What guards leave behind for the handler. */
-type Standing = Pick<RequestOAuth2, 'required' | 'selected' | 'needed' | 'onFailure'>
+export interface Standing {
+  readonly required: SignInRequirements
+  readonly selected: string | undefined
+  readonly needed: readonly string[]
+  readonly onFailure: ((this: RequestOAuth2, error: unknown) => void) | undefined
+}
 
 /**
  * `request.oauth2`: the credentials of whoever makes the request. It has every member of {@link UserOAuth2}, and those
@@ -91,6 +96,7 @@ export class RequestOAuth2<Scope extends string = string> extends RequestCredent
     return { required, selected, needed, onFailure }
   }
 
+  /** @internal */
   set standing({ required, selected, needed, onFailure }: Standing) {
     this.required = required
     this.select(selected)

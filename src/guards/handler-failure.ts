@@ -2,7 +2,7 @@
 import type { FastifyReply } from 'fastify'
 import type { Client } from '../client.js'
 import type { OAuth2ClientError } from '../errors.js'
-import type { RequestOAuth2 } from '../request.js'
+import type { RequestOAuth2, Standing } from '../request.js'
 import { ownCopy } from './answer.js'
 import { challenge, isClientError } from './challenge.js'
 
@@ -27,7 +27,7 @@ export function failBefore(
   oauth2: RequestOAuth2,
   needed: readonly string[],
   shared: OAuth2ClientError,
-  standing: RequestOAuth2['standing'],
+  standing: Standing,
 ): OAuth2ClientError {
   const error = ownCopy(shared)
   answerForHandler(oauth2, needed)
