@@ -25,7 +25,14 @@ describe.skipIf(!possible)('three processes behind nginx', { timeout: 60_000 }, 
 
   /** What nginx has to say about what `work` did, which were so many requests. */
   async function logOf(requests: number, work: () => Promise<unknown>) {
-    const from = (await deployment.log()).length
+    // What came before may still be on its way into the log.
+    let from = -1
+    const settled = async () => {
+      const before = from
+      from = (await deployment.log()).length
+      return from === before
+    }
+    await expect.poll(settled, { ...PATIENT, interval: 100 }).toBe(true)
     await work()
     // It is written once the answer has gone.
     await expect.poll(() => deployment.log(from), PATIENT).toHaveLength(requests)
