@@ -96,7 +96,7 @@ describe.each(['--javascript', '--typescript'])('an app in %s', (language) => {
     async (store) => {
       const app = await written('--store', store, language)
       const { stdout } = await exec('npm', ['test'], { cwd: app, env: environment })
-      expect(stdout).toMatch(/# pass 4\n# fail 0\n/)
+      expect(stdout).toMatch(/^. pass 4\n. fail 0$/mu)
     },
   )
 
@@ -135,7 +135,7 @@ test.each([
 ])('an app for %s passes its own test too', { timeout: 60_000 }, async (_, args, tests) => {
   const app = await written(...args)
   const { stdout } = await exec('npm', ['test'], { cwd: app, env: environment })
-  expect(stdout).toMatch(new RegExp(`# pass ${tests}\\n# fail 0\\n`))
+  expect(stdout).toMatch(new RegExp(`^. pass ${tests}\\n. fail 0$`, 'mu'))
 })
 
 const KEYS = { SESSION_SECRET: 's'.repeat(43), OAUTH2_KEY: 'k'.repeat(43) }
