@@ -7,7 +7,7 @@ import type { Client } from '../client.js'
 import { isOwnConfig, registeredClient } from '../lookup.js'
 import type { ProviderMetadata } from '../provider/preset.js'
 import { declaredClaim } from './declared.js'
-import { type GuardClaim, guardClaim } from './require-oauth.js'
+import { type GuardClaim, guardClaim } from './guard-claim.js'
 
 type Requirement = Record<string, readonly string[]>
 

@@ -5,7 +5,8 @@ import { OptionError } from '../errors.js'
 import { clientOf, kReply } from '../lookup.js'
 import type { SignInRequirements } from '../provider/authentication.js'
 import type { ClientName, Named, ScopesOf } from '../registered-clients.js'
-import { checkHook, type Guard, type GuardClaim, guardClaim, oauthAware, requireOAuth } from './require-oauth.js'
+import { type GuardClaim, guardClaim } from './guard-claim.js'
+import { checkHook, type Guard, oauthAware, requireOAuth } from './require-oauth.js'
 
 /**
  * What a route's `config.oauth2` may be. `true` stands for `requireOAuth()`, `'aware'` for `oauthAware()`, an object

@@ -15,6 +15,7 @@ import { parseScopes, type ScopeInput } from '../provider/scopes.js'
 import type { ClientName, ScopesOf } from '../registered-clients.js'
 import type { RequestOAuth2 } from '../request.js'
 import { challenge, isClientError } from './challenge.js'
+import { noteClaim } from './guard-claim.js'
 import { answerForHandler, failBefore, noteRefusal } from './handler-failure.js'
 import { checkResumable, WHERE } from './resume.js'
 
@@ -127,7 +128,7 @@ function guardThat(
     return passesAtOnce(client, request, reply, demand) ? undefined : guard(client, request, reply, demand)
   })
   if (resume) resuming.add(made)
-  claims.set(made, { client: name, scopes: own })
+  noteClaim(made, { client: name, scopes: own })
   return made
 }
 
@@ -174,21 +175,6 @@ interface Demand {
 }
 
 const resuming = new WeakSet<Guard>()
-
-/** What a guard asks for, to be shown. */
-export interface GuardClaim {
-  /** Name of the client. */
-  readonly client: string
-  /** Besides those of the options. */
-  readonly scopes: readonly string[]
-}
-
-const claims = new WeakMap<object, GuardClaim>()
-
-/** @param hook of a route; of anything but a guard that requires something there is nothing to tell */
-export function guardClaim(hook: unknown): GuardClaim | undefined {
-  return typeof hook === 'function' ? claims.get(hook) : undefined
-}
 
 /**
  * @param onRequest of a route that is being declared
